@@ -140,9 +140,7 @@ func (inv *Inventory) Partial() bool { return len(inv.Problems) > 0 }
 
 // Sort brings components, files and problems into their canonical order.
 func (inv *Inventory) Sort() {
-	slices.SortStableFunc(inv.Components, func(a, b Component) int {
-		return cmp.Or(cmp.Compare(a.Key(), b.Key()), cmp.Compare(a.place(), b.place()))
-	})
+	sortByKey(inv.Components, Component.sortKey)
 	slices.SortFunc(inv.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortStableFunc(inv.Problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Location.Path, b.Location.Path), cmp.Compare(a.Location.Line, b.Location.Line), cmp.Compare(a.Detail, b.Detail))
@@ -167,4 +165,30 @@ func (c Component) place() string {
 		return ""
 	}
 	return c.Locations[0].Path
+}
+
+func (c Component) sortKey() string { return c.Key() + "\x00" + c.place() }
+
+// sortByKey sorts stably and makes each key once: keys are purls, which are
+// dear to make.
+func sortByKey[T any](s []T, key func(T) string) {
+	type keyed struct {
+		key string
+		at  int
+	}
+	keys := make([]keyed, len(s))
+	sorted := true
+	for i := range s {
+		keys[i] = keyed{key(s[i]), i}
+		sorted = sorted && (i == 0 || keys[i-1].key <= keys[i].key)
+	}
+	if sorted {
+		return
+	}
+	slices.SortFunc(keys, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.at, b.at)) })
+	out := make([]T, len(s))
+	for i, k := range keys {
+		out[i] = s[k.at]
+	}
+	copy(s, out)
 }
