@@ -435,3 +435,11 @@ func qualifier(q, key string) string {
 	}
 	return splitQualifiers(q)[key]
 }
+
+// QualifiedName is namespace and name joined by a slash, for all types alike.
+func (p Package) QualifiedName() string {
+	if p.Namespace == "" {
+		return p.Name
+	}
+	return p.Namespace + "/" + p.Name
+}

@@ -1,0 +1,379 @@
+package names
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/trust"
+)
+
+//go:embed popular/*.txt
+var popularFiles embed.FS
+
+// MinDistanceLength is the shortest name, in bytes, that is compared by edit
+// distance: below it, half of all names are one edit apart.
+const MinDistanceLength = 5
+
+// Kinds of risk, as policies.NameRisk.Kind.
+const (
+	KindHomoglyph  = "homoglyph"          // the same picture in other characters
+	KindTypo       = "look-alike"         // one typing error away
+	KindSeparator  = "separator"          // the same letters with other separators
+	KindScope      = "scope"              // the scope imitates another scope, or drops it
+	KindVersioned  = "version-suffix"     // a known name with a version glued to it
+	KindInternal   = "internal-namespace" // an internal name from a public source
+	KindAlias      = "alias"              // installed under another, known package's name
+	minScopeLength = 4
+)
+
+// Index knows the names that are worth imitating. Build one per check; it is
+// safe for concurrent use afterwards.
+type Index struct {
+	protected map[string]map[string]string   // purl type → lower-case full name → as known
+	byShape   map[string]map[string][]string // purl type → skeleton → names
+	byDelete  map[string]map[string][]string // purl type → one-deletion form → names
+	scopes    map[string]map[string]string   // purl type → scope → a package in it
+	internal  []string                       // patterns "pkg:npm/@acme/*"
+}
+
+// NewIndex returns an index of the built-in popular names and of known, the
+// packages that the project and the store already use. Internal are package
+// patterns (exact, or ending in "*") that must never come from a public registry.
+func NewIndex(known []trust.Package, internal []string) (*Index, error) {
+	x := &Index{
+		protected: map[string]map[string]string{},
+		byShape:   map[string]map[string][]string{},
+		byDelete:  map[string]map[string][]string{},
+		scopes:    map[string]map[string]string{},
+	}
+	entries, err := popularFiles.ReadDir("popular")
+	if err != nil {
+		return nil, fmt.Errorf("reading the list of popular names: %w", err)
+	}
+	for _, e := range entries {
+		b, err := popularFiles.ReadFile(path.Join("popular", e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("reading the list of popular names: %w", err)
+		}
+		typ := strings.TrimSuffix(e.Name(), ".txt")
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			for _, name := range strings.Fields(line) {
+				x.protect(typ, name)
+			}
+		}
+	}
+	for _, p := range known {
+		x.protect(p.Type, p.QualifiedName())
+	}
+	for _, pat := range internal {
+		if !strings.HasPrefix(pat, "pkg:") || strings.Count(pat, "*") > 1 || strings.Contains(strings.TrimSuffix(pat, "*"), "*") {
+			return nil, fmt.Errorf("internal namespace %q: want a package URL without version, with at most one * at its end", pat)
+		}
+		x.internal = append(x.internal, pat)
+	}
+	return x, nil
+}
+
+func (x *Index) protect(typ, name string) {
+	key := strings.ToLower(name)
+	if x.protected[typ] == nil {
+		x.protected[typ] = map[string]string{}
+		x.byShape[typ] = map[string][]string{}
+		x.byDelete[typ] = map[string][]string{}
+		x.scopes[typ] = map[string]string{}
+	}
+	if _, ok := x.protected[typ][key]; ok {
+		return
+	}
+	x.protected[typ][key] = name
+	x.byShape[typ][skeleton(key)] = append(x.byShape[typ][skeleton(key)], key)
+	if s := squash(key); s != skeleton(key) {
+		x.byShape[typ][s] = append(x.byShape[typ][s], key)
+	}
+	for _, d := range deletions(key) {
+		x.byDelete[typ][d] = append(x.byDelete[typ][d], key)
+	}
+	if scope, _, ok := strings.Cut(key, "/"); ok && strings.HasPrefix(scope, "@") {
+		x.scopes[typ][scope] = key
+	}
+}
+
+// Check returns the reasons to doubt the name of a release. Public says whether
+// it comes from a public registry. A name that is itself popular or known is
+// never a look-alike.
+func (x *Index) Check(r trust.Release, public bool) []policies.NameRisk {
+	var risks []policies.NameRisk
+	p := r.Package
+	if public {
+		for _, pat := range x.internal {
+			if matches(pat, p.PURL()) {
+				risks = append(risks, policies.NameRisk{Kind: KindInternal, Resembles: pat,
+					Detail: fmt.Sprintf("%s belongs to the internal namespace %s and must not come from a public registry", p.FullName(), pat)})
+			}
+		}
+	}
+	name := strings.ToLower(p.QualifiedName())
+	if _, ok := x.protected[p.Type][name]; ok {
+		return risks
+	}
+	if kind, like := x.resembles(p.Type, name); like != "" {
+		risks = append(risks, policies.NameRisk{Kind: kind, Resembles: like, Detail: detail(kind, p.QualifiedName(), like)})
+	}
+	return risks
+}
+
+func detail(kind, name, like string) string {
+	switch kind {
+	case KindHomoglyph:
+		return fmt.Sprintf("%s looks like the well-known %s but is spelled with other characters", name, like)
+	case KindSeparator:
+		return fmt.Sprintf("%s differs from the well-known %s only in its separators", name, like)
+	case KindScope:
+		return fmt.Sprintf("the scope of %s imitates that of the well-known %s", name, like)
+	case KindVersioned:
+		return fmt.Sprintf("%s is the well-known %s with a version glued to its name", name, like)
+	}
+	return fmt.Sprintf("%s is one typing error away from the well-known %s", name, like)
+}
+
+// resembles returns the first rule that finds an imitated name.
+func (x *Index) resembles(typ, name string) (kind, like string) {
+	known := x.protected[typ]
+	for _, n := range x.byShape[typ][skeleton(name)] {
+		if skeleton(n) == skeleton(name) && n != name {
+			return KindHomoglyph, known[n]
+		}
+	}
+	if separatorsMatter(typ) {
+		s := squash(name)
+		for _, n := range append(x.byShape[typ][s], known[s]) {
+			if n != "" && squash(n) == s && n != name && len(s) >= MinDistanceLength && separatorTrick(name, n) {
+				return KindSeparator, known[n]
+			}
+		}
+	}
+	if base, ok := versionSuffix(name); ok {
+		if n, ok := known[base]; ok {
+			return KindVersioned, n
+		}
+	}
+	scope, rest, scoped := strings.Cut(name, "/")
+	if scoped && strings.HasPrefix(name, "@") {
+		if _, ok := x.scopes[typ][scope]; ok {
+			return "", "" // whoever owns the scope owns its names
+		}
+		for s, example := range x.scopes[typ] {
+			if len(s) > minScopeLength && (skeleton(s) == skeleton(scope) || squash(s) == squash(scope) || (len(s) >= 8 && oneEdit(scope, s) && !digitEdit(scope, s))) {
+				return KindScope, known[example]
+			}
+		}
+		_ = rest
+		return "", ""
+	}
+	if len(name) < MinDistanceLength || pathLike(typ) && !strings.Contains(name, "/") {
+		return "", ""
+	}
+	seen := map[string]bool{}
+	for _, d := range append(deletions(name), name) {
+		cands := x.byDelete[typ][d]
+		if n, ok := known[d]; ok {
+			cands = append(slices.Clone(cands), strings.ToLower(n))
+		}
+		for _, n := range cands {
+			if seen[n] || len(n) < MinDistanceLength {
+				continue
+			}
+			seen[n] = true
+			if typo(name, n) {
+				return KindTypo, known[n]
+			}
+		}
+	}
+	return "", ""
+}
+
+// typo reports whether a is one plausible typing error away from the known b.
+// Changed digits (es5/es6), plurals and a doubled distance through separators
+// are how honest names differ, and do not count; names below seven bytes count
+// only with two neighbours swapped or a letter doubled.
+func typo(a, b string) bool {
+	if !oneEdit(a, b) || digitEdit(a, b) || plural(a, b) || separatorEdit(a, b) {
+		return false
+	}
+	if len(b) < 7 {
+		return transposed(a, b) || doubled(a, b)
+	}
+	// The first character carries the meaning of short prefixes (e-mail, i18n,
+	// preact/react): a changed or added one is another word more often than a typo.
+	return a[0] == b[0] || transposed(a, b)
+}
+
+func plural(a, b string) bool { return a+"s" == b || b+"s" == a }
+
+// oneEdit reports a Damerau-Levenshtein distance of exactly one, in bytes.
+func oneEdit(a, b string) bool {
+	if a == b {
+		return false
+	}
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) == len(b) {
+		return a[i+1:] == b[i+1:] || transposed(a, b)
+	}
+	return a[i:] == b[i+1:]
+}
+
+// transposed reports whether a is b with two neighbours swapped.
+func transposed(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+// doubled reports whether a is b with one letter typed twice.
+func doubled(a, b string) bool {
+	if len(a) != len(b)+1 {
+		return false
+	}
+	i := 0
+	for i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return i > 0 && a[i] == a[i-1] && a[i+1:] == b[i:]
+}
+
+func editedByte(a, b string) (byte, byte) {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	var x, y byte
+	if i < len(a) {
+		x = a[i]
+	}
+	if i < len(b) {
+		y = b[i]
+	}
+	if len(a) > len(b) {
+		y = 0
+	} else if len(b) > len(a) {
+		x = 0
+	}
+	return x, y
+}
+
+func digitEdit(a, b string) bool {
+	if transposed(a, b) {
+		return false
+	}
+	x, y := editedByte(a, b)
+	return isDigit(x) || isDigit(y)
+}
+
+func separatorEdit(a, b string) bool {
+	x, y := editedByte(a, b)
+	return isSeparator(x) || isSeparator(y)
+}
+
+func isDigit(c byte) bool     { return c >= '0' && c <= '9' }
+func isSeparator(c byte) bool { return c == '-' || c == '_' || c == '.' || c == '/' }
+
+// deletions are all forms of s with one byte left out: two names at distance one
+// share one of them or are one of them.
+func deletions(s string) []string {
+	if len(s) > 128 {
+		return nil
+	}
+	out := make([]string, 0, len(s))
+	for i := range len(s) {
+		d := s[:i] + s[i+1:]
+		if len(out) == 0 || out[len(out)-1] != d {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// separatorsMatter reports whether names that differ in separators are
+// different packages upstream.
+func separatorsMatter(typ string) bool {
+	return typ != "pypi" && typ != "golang" && typ != "maven" && typ != "composer"
+}
+
+func pathLike(typ string) bool { return typ == "golang" || typ == "maven" || typ == "composer" }
+
+// separatorTrick leaves alone the pairs that honest packages form: scoped names
+// against unscoped ones, dots that stand for property paths.
+func separatorTrick(a, b string) bool {
+	return strings.Contains(a, "/") == strings.Contains(b, "/") && strings.Contains(a, ".") == strings.Contains(b, ".")
+}
+
+// squash drops separators.
+func squash(s string) string {
+	return strings.NewReplacer("-", "", "_", "", ".", "").Replace(s)
+}
+
+// confusable maps characters to the ASCII that they are drawn like. It is the
+// part of Unicode's confusables that package names use in attacks.
+var confusable = map[rune]string{
+	'0': "o", '1': "l", '|': "l", 'а': "a", 'е': "e", 'о': "o", 'р': "p", 'с': "c", 'у': "y", 'х': "x", 'і': "l", 'ј': "j",
+	'ѕ': "s", 'ԁ': "d", 'ɡ': "g", 'ո': "n", 'υ': "u", 'ν': "v", 'ο': "o", 'α': "a", 'ρ': "p", 'τ': "t", 'κ': "k", 'ı': "l",
+	'ł': "l", 'ø': "o", 'é': "e", 'è': "e", 'á': "a", 'à': "a", 'í': "l", 'ó': "o", 'ö': "o", 'ü': "u", 'ä': "a", 'ñ': "n", 'i': "l",
+}
+
+// skeleton is what a name looks like in a hurry: confusable characters folded,
+// "rn" read as "m" and "vv" as "w".
+func skeleton(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		if f, ok := confusable[r]; ok {
+			b.WriteString(f)
+		} else if !unicode.Is(unicode.Mn, r) {
+			b.WriteRune(r)
+		}
+	}
+	return strings.NewReplacer("rn", "m", "vv", "w").Replace(b.String())
+}
+
+// versionSuffix cuts "name-1.2.3", "name_v1.2", "name1.2.3" to the name.
+func versionSuffix(name string) (string, bool) {
+	i := len(name)
+	for i > 0 && (isDigit(name[i-1]) || name[i-1] == '.') {
+		i--
+	}
+	suffix := name[i:]
+	if !strings.Contains(strings.Trim(suffix, "."), ".") || !isDigit(name[len(name)-1]) {
+		return "", false
+	}
+	base := strings.TrimSuffix(name[:i], "v")
+	base = strings.TrimRight(base, "-_.@")
+	return base, base != ""
+}
+
+func matches(pattern, purl string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(purl, prefix) || strings.HasPrefix(strings.Replace(purl, "%40", "@", 1), prefix)
+	}
+	return purl == pattern || strings.Replace(purl, "%40", "@", 1) == pattern
+}
