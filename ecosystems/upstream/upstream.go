@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -19,6 +20,10 @@ type Request struct {
 	// Want is the digest that the body must have; a body with another one is an
 	// error, and is not cached. With Want the cache needs no revalidation.
 	Want trust.Digest
+	// Verify, for Open only, takes the place of Want where the digest is not one
+	// over the bytes as they are (Go's h1). It judges the complete artifact before
+	// anybody gets it; its error is KindWrongDigest. Such answers are not cached.
+	Verify func(r io.ReaderAt, size int64) error
 	// MaxAge is how old a cached answer may be before it is revalidated. Zero
 	// always revalidates: nothing that trust rests on is taken from age alone.
 	MaxAge time.Duration
@@ -41,7 +46,9 @@ type Response struct {
 // real Client with a test server.
 type Getter interface {
 	Get(ctx context.Context, r Request) (*Response, error)
-	// Open fetches an artifact to a Blob. Want is required.
+	// Open fetches an artifact to a Blob. Want (SHA-256, SHA-384 or SHA-512) or
+	// Verify is required, and holds before the first byte is handed out. A status
+	// other than 200 is an *Error with that Status (KindNetwork for 404 and 410).
 	Open(ctx context.Context, r Request) (adapter.Blob, error)
 }
 
