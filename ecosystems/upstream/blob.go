@@ -124,26 +124,24 @@ type shared struct {
 	name string
 	mu   sync.Mutex
 	refs int
-	gone bool
 }
 
-// hold returns one caller's hold on the artifact, or nil if another caller has
-// closed the last blob already: then the artifact has to be opened again.
-func (sh *shared) hold() *blob {
+// settle says how many callers get the artifact; none gives the space back.
+func (sh *shared) settle(callers int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.gone {
-		return nil
+	if sh.refs = callers; callers == 0 {
+		sh.s.close()
 	}
-	sh.refs++
-	return &blob{ReaderAt: sh.s.readerAt(), sh: sh}
 }
+
+// blob returns the hold of one of the callers that settle counted.
+func (sh *shared) blob() *blob { return &blob{ReaderAt: sh.s.readerAt(), sh: sh} }
 
 func (sh *shared) release() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.refs--; sh.refs == 0 {
-		sh.gone = true
 		sh.s.close()
 	}
 }

@@ -308,7 +308,7 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	}
 	resp, err := c.gets.do(ctx, sharedKey(r), func(ctx context.Context) (*Response, error) {
 		return c.get(ctx, r, u, auth)
-	}, func(*Response) {})
+	}, func(*Response, int) {})
 	if err != nil {
 		return nil, err
 	}
@@ -403,22 +403,19 @@ func (c *Client) Open(ctx context.Context, r Request) (adapter.Blob, error) {
 		if err != nil {
 			return nil, err
 		}
-		return sh.hold(), nil
+		sh.settle(1)
+		return sh.blob(), nil
 	}
 	if hasher(r.Want.Algorithm) == nil {
 		return nil, refuse(u, errors.New("artifact without a wanted digest of SHA-256, SHA-384 or SHA-512"))
 	}
-	var got *blob
-	for got == nil {
-		sh, err := c.opens.do(ctx, sharedKey(r), func(ctx context.Context) (*shared, error) {
-			return c.open(ctx, r, u, auth)
-		}, func(sh *shared) { sh.s.close() })
-		if err != nil {
-			return nil, err
-		}
-		got = sh.hold()
+	sh, err := c.opens.do(ctx, sharedKey(r), func(ctx context.Context) (*shared, error) {
+		return c.open(ctx, r, u, auth)
+	}, (*shared).settle)
+	if err != nil {
+		return nil, err
 	}
-	return got, nil
+	return sh.blob(), nil
 }
 
 func (c *Client) open(ctx context.Context, r Request, u *url.URL, auth string) (*shared, error) {

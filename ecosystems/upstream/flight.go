@@ -20,10 +20,9 @@ type flight[T any] struct {
 	err     error
 }
 
-// do runs fn once for all concurrent callers of key. take is called for each
-// caller that gets the value, while it is certain that the value is still held;
-// drop is called with a value that nobody waited for any more.
-func (fs *flights[T]) do(ctx context.Context, key string, fn func(context.Context) (T, error), drop func(T)) (T, error) {
+// do runs fn once for all concurrent callers of key. settle is told, before any
+// caller has the value, how many will get it: none if all have given up.
+func (fs *flights[T]) do(ctx context.Context, key string, fn func(context.Context) (T, error), settle func(v T, callers int)) (T, error) {
 	fs.mu.Lock()
 	if fs.m == nil {
 		fs.m = map[string]*flight[T]{}
@@ -42,12 +41,11 @@ func (fs *flights[T]) do(ctx context.Context, key string, fn func(context.Contex
 			if fs.m[key] == f {
 				delete(fs.m, key)
 			}
-			abandoned := f.waiting == 0
+			if err == nil {
+				settle(v, f.waiting)
+			}
 			close(f.done)
 			fs.mu.Unlock()
-			if abandoned && err == nil {
-				drop(v)
-			}
 		}()
 	}
 	f.waiting++
