@@ -401,6 +401,10 @@ func parseBundle(b []byte) (*entity, error) {
 	}
 	e := &entity{Bundle: &bundle.Bundle{}}
 	if err := e.UnmarshalJSON(b); err != nil {
+		// Rekor's parser checks the signature of an entry of kind hashedrekord.
+		if strings.Contains(err.Error(), "verifying signature:") {
+			return nil, failed(trust.ReasonBadSignature, "reading bundle: %w", err)
+		}
 		r := trust.ReasonMalformed
 		if strings.Contains(err.Error(), "unsupported media type") || strings.Contains(err.Error(), "not a recognizable") {
 			r = trust.ReasonUnsupported
