@@ -272,3 +272,40 @@ func short(s string) string {
 	}
 	return s
 }
+
+// key is what the store joins on to find the scopes that can cover a package.
+func (s Scope) key() string {
+	sc, err := splitScope(string(s))
+	if err != nil {
+		return ""
+	}
+	registry := sc.pkg.Qualifier("repository_url")
+	switch sc.kind {
+	case scopeType:
+		return scopeKey(sc.pkg.Type, "*", "", registry)
+	case scopeNamespace:
+		return scopeKey(sc.pkg.Type, sc.pkg.Namespace+"/*", "", registry)
+	case scopePackage:
+		return scopeKey(sc.pkg.Type, sc.pkg.Namespace, sc.pkg.Name, registry)
+	}
+	return ""
+}
+
+func scopeKey(typ, namespace, name, registry string) string {
+	return typ + "\n" + namespace + "\n" + name + "\n" + registry
+}
+
+// scopeKeys are the keys of all scopes that can cover p, other than "".
+func scopeKeys(p trust.Package) []string {
+	registry := p.Qualifier("repository_url")
+	keys := []string{scopeKey(p.Type, "*", "", registry), scopeKey(p.Type, p.Namespace, p.Name, registry)}
+	for i := range len(p.Namespace) {
+		if p.Namespace[i] == '/' {
+			keys = append(keys, scopeKey(p.Type, p.Namespace[:i]+"/*", "", registry))
+		}
+	}
+	if p.Namespace != "" {
+		keys = append(keys, scopeKey(p.Type, p.Namespace+"/*", "", registry))
+	}
+	return keys
+}

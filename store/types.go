@@ -55,7 +55,6 @@ type SeenArtifact struct {
 	Name   string // Artifact.Name
 	Digest trust.Digest
 	First  time.Time
-	Last   time.Time
 	// Decision is the decision that saw it first.
 	Decision string
 }
@@ -300,4 +299,16 @@ type Proved struct {
 	Origin string
 	Leaf   Leaf
 	Body   json.RawMessage // the row that the leaf covers
+}
+
+// Origin is a trust set that was imported.
+type Origin struct {
+	Name string `json:"name"`
+	// Key is the note verifier key that its sets must be signed with.
+	Key    string    `json:"key"`
+	Serial int64     `json:"serial"` // of the newest set
+	Digest string    `json:"digest"` // of the newest set's records
+	Narrow []Scope   `json:"narrow"` // scopes that the import is narrowed to
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
 }
