@@ -1,0 +1,12 @@
+// Package inspect looks inside packages: archives that attack whoever unpacks
+// them, code that runs at install time, native binaries, and data hidden behind
+// signatures and behind the end of images.
+//
+// It reads archives as streams. It extracts nothing to disk, runs nothing, and
+// follows no link. It refuses to call a package clean that it could not read in
+// full: what goes beyond a bound is an observation of its own.
+//
+// Bounds: MaxEntries entries, MaxUnpacked bytes of output over all levels,
+// MaxContent bytes of one entry whose content is looked into, MaxNesting levels
+// of archives inside archives, MaxPath bytes of an entry's name.
+package inspect

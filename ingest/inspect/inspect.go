@@ -1,0 +1,362 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/trust"
+)
+
+// Bounds of one inspection. They count output, not what headers declare.
+const (
+	MaxEntries  = 250_000
+	MaxUnpacked = 4 << 30
+	MaxContent  = 128 << 20
+	MaxNesting  = 3
+	MaxPath     = 4096
+	// MaxRatio is how much output one byte of input may become once BombFloor bytes
+	// have come out; honest packages stay below 200.
+	MaxRatio  = 1000
+	BombFloor = 64 << 20
+	// MaxObservations bounds what one package can make a person read.
+	MaxObservations = 500
+)
+
+// Kinds of observation, as policies.Observation.Kind.
+const (
+	KindPathEscape    = "path-escape"          // an entry's name leaves the package
+	KindLink          = "link"                 // symbolic or hard link
+	KindDevice        = "device"               // device, pipe, socket
+	KindBomb          = "archive-bomb"         // far more output than input, or beyond a bound
+	KindDuplicate     = "duplicate-entry"      // one name twice
+	KindCaseCollision = "case-collision"       // names that meet on case-insensitive systems
+	KindTwoReadings   = "ambiguous-archive"    // two unpackers would see different files
+	KindUnreadable    = "unreadable"           // the archive, or a file that must be understood, is malformed
+	KindInstallCode   = "install-code"         // code that runs when the package is installed or built
+	KindManifest      = "manifest-mismatch"    // package and registry describe different things
+	KindNative        = "native-code"          // PE, ELF or Mach-O
+	KindNativeUnsig   = "native-unsigned"      // PE without a signature
+	KindNativeBadSig  = "native-bad-signature" // PE whose signature does not verify
+	KindHidden        = "hidden-data"          // data that a signature or a format's end does not cover
+	KindSigned        = "native-signer"        // PE signed by …
+	KindNested        = "nested-archive"       // archive inside the archive that could not be looked into
+	KindForeign       = "foreign-classes"      // classes of other groups (shaded)
+	KindTooLarge      = "too-large"            // entry beyond MaxContent, not looked into
+)
+
+// Options say what the bytes should be.
+type Options struct {
+	Release trust.Release
+	// FileName is upstream's file name; its ending selects the archive format
+	// together with the magic bytes.
+	FileName string
+	// Manifest is the registry's own record of the release, if the ecosystem has one
+	// (npm: the version object of the packument).
+	Manifest []byte
+	// Authenticode judges one PE file; nil leaves signatures unjudged, which is
+	// itself observed.
+	Authenticode func(r io.ReaderAt, size int64) Authenticode
+}
+
+// Authenticode is the verdict on one PE file.
+type Authenticode struct {
+	Signed bool
+	Signer *trust.Signer
+	// Invalid is why the signature does not verify; empty if it does.
+	Invalid string
+	// Hidden is what lies in the file without being covered by the signature; empty if nothing.
+	Hidden string
+}
+
+// File is one file of a package.
+type File struct {
+	SHA256 string
+	Size   int64
+	Native bool
+}
+
+// Report is what was found in one artifact.
+type Report struct {
+	Observations []policies.Observation
+	Files        map[string]File // by path inside the package, nested archives as "a.jar!/b"
+}
+
+// errStop ends a walk early after an observation that makes going on pointless.
+var errStop = errors.New("inspection stopped")
+
+// Package inspects one artifact. An error is a cancelled context or a failing
+// reader; everything about the bytes themselves is an observation.
+func Package(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report, error) {
+	in := &inspection{ctx: ctx, opts: o, report: &Report{Files: map[string]File{}}, input: size, texts: map[string][]byte{}}
+	err := in.archive(r, size, o.FileName, "", 0)
+	if err != nil && !errors.Is(err, errStop) {
+		return nil, fmt.Errorf("inspecting %s: %w", o.Release, err)
+	}
+	if err == nil {
+		in.ecosystem()
+	}
+	slices.SortStableFunc(in.report.Observations, func(a, b policies.Observation) int {
+		return strings.Compare(a.Kind+"\x00"+a.Entry+"\x00"+a.Detail, b.Kind+"\x00"+b.Entry+"\x00"+b.Detail)
+	})
+	in.report.Observations = slices.CompactFunc(in.report.Observations, func(a, b policies.Observation) bool {
+		return a.Kind == b.Kind && a.Entry == b.Entry && a.Detail == b.Detail
+	})
+	return in.report, nil
+}
+
+// inspection is the state of one walk.
+type inspection struct {
+	ctx     context.Context
+	opts    Options
+	report  *Report
+	input   int64
+	output  int64
+	entries int
+	// texts are the few files that ecosystem rules read, by path without the
+	// package's top folder.
+	texts map[string][]byte
+}
+
+func (in *inspection) see(o policies.Observation) {
+	if len(in.report.Observations) == MaxObservations {
+		o = policies.Observation{Kind: KindTooLarge, Effect: trust.EffectHold, Detail: fmt.Sprintf("more than %d observations; the rest is left out", MaxObservations)}
+	} else if len(in.report.Observations) > MaxObservations {
+		return
+	}
+	in.report.Observations = append(in.report.Observations, o)
+}
+
+func (in *inspection) seef(kind string, effect trust.Effect, entry, format string, args ...any) {
+	in.see(policies.Observation{Kind: kind, Effect: effect, Entry: entry, Detail: fmt.Sprintf(format, args...)})
+}
+
+// meter counts output over all levels and stops at the bounds.
+type meter struct {
+	in    *inspection
+	r     io.Reader
+	entry string
+}
+
+func (m meter) Read(p []byte) (int, error) {
+	if err := m.in.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := m.r.Read(p)
+	m.in.output += int64(n)
+	switch {
+	case m.in.output > MaxUnpacked:
+		m.in.seef(KindBomb, trust.EffectBlock, m.entry, "unpacks to more than %d bytes", int64(MaxUnpacked))
+		return n, errStop
+	case m.in.output > BombFloor && m.in.output > m.in.input*MaxRatio:
+		m.in.seef(KindBomb, trust.EffectBlock, m.entry, "%d bytes unpack to more than %d", m.in.input, m.in.output)
+		return n, errStop
+	}
+	return n, err
+}
+
+// entry is one member of an archive as the readers hand it on.
+type entry struct {
+	name string // as written in the archive
+	kind entryKind
+	link string
+	size int64 // as declared; -1 if not declared
+	body io.Reader
+}
+
+type entryKind int
+
+const (
+	entryFile entryKind = iota
+	entryDir
+	entrySymlink
+	entryHardlink
+	entryDevice
+)
+
+// member judges one entry and, if it is a file, its content.
+func (in *inspection) member(seen *names, e entry, prefix string, depth int) error {
+	if err := in.ctx.Err(); err != nil {
+		return err
+	}
+	in.entries++
+	shown := prefix + e.name
+	if in.entries > MaxEntries {
+		in.seef(KindBomb, trust.EffectBlock, shown, "more than %d entries", MaxEntries)
+		return errStop
+	}
+	if why := badName(e.name); why != "" {
+		in.seef(KindPathEscape, trust.EffectBlock, shown, "the entry's name %s", why)
+	}
+	switch e.kind {
+	case entryDir:
+		seen.dir(e.name)
+		return nil
+	case entrySymlink, entryHardlink:
+		in.link(e, shown)
+		return nil
+	case entryDevice:
+		in.seef(KindDevice, trust.EffectBlock, shown, "the entry is a device, pipe or socket")
+		return nil
+	}
+	if other, twice := seen.add(e.name); twice == sameName {
+		in.seef(KindDuplicate, trust.EffectBlock, shown, "the archive holds this name twice: unpackers disagree on which counts")
+	} else if twice == sameFolded {
+		in.seef(KindCaseCollision, trust.EffectBlock, shown, "collides with %s where file names ignore case", prefix+other)
+	}
+	return in.content(e, shown, depth)
+}
+
+func (in *inspection) link(e entry, shown string) {
+	target := e.link
+	if e.kind == entrySymlink && !path.IsAbs(target) {
+		target = path.Join(path.Dir(e.name), target)
+	}
+	kind := "symbolic"
+	if e.kind == entryHardlink {
+		kind = "hard"
+	}
+	effect := trust.EffectBlock
+	inside := badName(path.Clean(target)) == "" && !strings.HasPrefix(path.Clean(target), "..")
+	if inside && in.opts.Release.Package.Type != "npm" && in.opts.Release.Package.Type != "cargo" && in.opts.Release.Package.Type != "golang" {
+		effect = trust.EffectHold // source distributions of Python and Ruby have such links; npm, cargo and Go never
+	}
+	in.seef(KindLink, effect, shown, "%s link to %q", kind, e.link)
+}
+
+// content hashes a file and looks into it.
+func (in *inspection) content(e entry, shown string, depth int) error {
+	m := meter{in: in, r: e.body, entry: shown}
+	h := sha256.New()
+	head := make([]byte, 0, 64<<10)
+	buf, err := readUpTo(io.TeeReader(m, h), head, MaxContent+1)
+	if err != nil {
+		return in.readError(err, shown)
+	}
+	n := int64(len(buf))
+	if n > MaxContent {
+		rest, err := io.Copy(h, m)
+		if err != nil {
+			return in.readError(err, shown)
+		}
+		n += rest
+		in.seef(KindTooLarge, trust.EffectHold, shown, "%d bytes are too many to look into (bound %d)", n, MaxContent)
+	}
+	if e.size >= 0 && n != e.size {
+		in.seef(KindBomb, trust.EffectBlock, shown, "declares %d bytes and holds %d", e.size, n)
+	}
+	f := File{SHA256: sum(h), Size: n}
+	if n <= MaxContent {
+		if in.wanted(e.name) {
+			in.texts[e.name] = bytes.Clone(buf)
+		}
+		f.Native = in.look(buf, shown)
+		if archiveFormat(e.name, buf) != "" && depth < MaxNesting {
+			if err := in.archive(bytes.NewReader(buf), int64(len(buf)), e.name, shown+"!/", depth+1); err != nil {
+				return err
+			}
+		} else if archiveFormat(e.name, buf) != "" {
+			in.seef(KindNested, trust.EffectHold, shown, "archives are nested deeper than %d levels", MaxNesting)
+		}
+	}
+	in.report.Files[shown] = f
+	return nil
+}
+
+func (in *inspection) readError(err error, shown string) error {
+	if errors.Is(err, errStop) || in.ctx.Err() != nil {
+		return err
+	}
+	in.seef(KindUnreadable, trust.EffectHold, shown, "cannot be read: %v", err)
+	return errStop
+}
+
+func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
+
+// readUpTo reads at most limit bytes, growing buf as needed.
+func readUpTo(r io.Reader, buf []byte, limit int64) ([]byte, error) {
+	b := bytes.NewBuffer(buf)
+	_, err := b.ReadFrom(io.LimitReader(r, limit))
+	return b.Bytes(), err
+}
+
+// look finds native code and data behind the end of known formats.
+func (in *inspection) look(b []byte, shown string) (native bool) {
+	if format := nativeFormat(b); format != "" {
+		in.seef(KindNative, "", shown, "%s code", format)
+		if format == "PE" {
+			in.authenticode(b, shown)
+		}
+		return true
+	}
+	if t := trailing(b); t != nil {
+		effect := trust.EffectHold
+		in.seef(KindHidden, effect, shown, "%d bytes of data stand behind the end of the %s (entropy %.1f bits per byte): the format has no use for them", t.size, t.format, t.entropy)
+	}
+	return false
+}
+
+func (in *inspection) authenticode(b []byte, shown string) {
+	if in.opts.Authenticode == nil {
+		in.seef(KindNativeUnsig, "", shown, "signatures of Windows binaries were not judged")
+		return
+	}
+	v := in.opts.Authenticode(bytes.NewReader(b), int64(len(b)))
+	switch {
+	case v.Hidden != "":
+		in.seef(KindHidden, trust.EffectBlock, shown, "%s", v.Hidden)
+	case v.Invalid != "":
+		in.seef(KindNativeBadSig, trust.EffectBlock, shown, "the binary's signature does not verify: %s", v.Invalid)
+	case !v.Signed:
+		in.seef(KindNativeUnsig, "", shown, "the Windows binary is not signed")
+	}
+	if v.Signer != nil {
+		in.see(policies.Observation{Kind: KindSigned, Entry: shown, Detail: "signed by " + v.Signer.String(), Signer: v.Signer})
+	}
+}
+
+// Compare marks what is new in the report against the previous accepted release
+// of the package: observations that it did not have, and native files that
+// changed. Paths are compared without the top folder, which carries the version
+// in many ecosystems.
+func Compare(now, before *Report) {
+	if before == nil {
+		for i := range now.Observations {
+			now.Observations[i].New = true
+		}
+		return
+	}
+	old := map[string]bool{}
+	for _, o := range before.Observations {
+		old[o.Kind+"\x00"+trimTop(o.Entry)] = true
+	}
+	oldFiles := map[string]File{}
+	for p, f := range before.Files {
+		oldFiles[trimTop(p)] = f
+	}
+	for i, o := range now.Observations {
+		entry := trimTop(o.Entry)
+		isNew := !old[o.Kind+"\x00"+entry]
+		if f, ok := now.Files[o.Entry]; ok && !isNew && o.Kind == KindNative {
+			isNew = oldFiles[entry].SHA256 != f.SHA256
+		}
+		now.Observations[i].New = isNew
+	}
+}
+
+// trimTop drops the first path element.
+func trimTop(p string) string {
+	if _, rest, ok := strings.Cut(p, "/"); ok {
+		return rest
+	}
+	return p
+}
