@@ -59,6 +59,10 @@ type Input struct {
 	// FixesAdvisory: the release fixes an advisory that Previous has.
 	FixesAdvisory []string
 
+	// PreviousAdvisories are the ids of the advisories that Previous has: what was
+	// there before is not brought in by this change.
+	PreviousAdvisories []string
+
 	// Names are look-alike and namespace findings.
 	Names []NameRisk
 	// Inspection is what was found inside the package; InspectionState whether it was looked into.
@@ -134,4 +138,47 @@ type Approval struct {
 	By    string
 	Rules []string
 	Until time.Time
+}
+
+// InventoryInput is everything the inventory rules may look at.
+type InventoryInput struct {
+	// Components is the number of components of the inventory.
+	Components int
+	// Problems are those of the inventory as a whole.
+	Problems []sbom.Problem
+	// GateEdits are changes that the head makes to its own gate.
+	GateEdits []GateEdit
+	// SourceDifferences are settings of the scanned repository (.npmrc, pip.conf, …)
+	// that differ from the configured registries.
+	SourceDifferences []SourceDifference
+	// HasBase: there is a base, so that policy and trust come from it.
+	HasBase bool
+	Now     time.Time
+}
+
+// GateEdit is one change that the head makes to policy or trust.
+type GateEdit struct {
+	// Part is what was edited: policy (headgate.yaml) or trust (headgate.trust).
+	Part     string
+	Detail   string
+	Location trust.Location
+	// ApprovalsOnly: nothing but signed approvals were added. Those count only by
+	// their own signatures.
+	ApprovalsOnly bool
+}
+
+// SourceDifference is one setting of the scanned repository that would change
+// where packages come from.
+type SourceDifference struct {
+	Detail   string
+	Location trust.Location
+}
+
+// Subject is what an inventory rule is asked about.
+type Subject struct {
+	Kind     string // inventory, problem, gate-edit, source-difference
+	Code     string
+	Detail   string
+	Remedy   string
+	Location trust.Location
 }
