@@ -1,0 +1,261 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+)
+
+// ByHeadgate is the author of acceptances that stand from the start: keys of
+// registries, distributions and public logs that an adapter pins.
+const ByHeadgate = "pinned by headgate"
+
+// assess makes the policy's input of every item and has it judged.
+func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
+	advisories, state, err := g.advisories(ctx, work)
+	if err != nil {
+		return err
+	}
+	var rs []trust.Release
+	if g.Approve != nil {
+		for _, it := range work {
+			rs = append(rs, it.in.Component.Release)
+		}
+	}
+	held := map[trust.Release][]store.ApprovalRecord{}
+	if len(rs) > 0 {
+		if held, err = g.Memory.Approvals(ctx, rs); err != nil {
+			return fmt.Errorf("reading approvals: %w", err)
+		}
+	}
+	eg, ectx := errgroup.WithContext(ctx)
+	eg.SetLimit(runtime.GOMAXPROCS(0))
+	for _, it := range work {
+		if ectx.Err() != nil {
+			break
+		}
+		eg.Go(func() error {
+			g.describe(it)
+			in := &it.in
+			in.AdvisoryState = state
+			in.Advisories = advisories[in.Component.Release]
+			if in.Previous != nil {
+				before := advisories[in.Previous.Release]
+				for _, a := range before {
+					in.PreviousAdvisories = append(in.PreviousAdvisories, a.ID)
+				}
+				in.FixesAdvisory = fixed(before, in.Advisories)
+			}
+			if g.Names != nil && in.Change != policies.ChangePresent {
+				in.Names = g.Names(in.Component)
+			}
+			in.InspectionState = policies.StateOff
+			if err := g.judge(it); err != nil {
+				return err
+			}
+			// Approvals are looked at only where something is held, and judged again:
+			// what they may set aside is the policy's business.
+			if g.Approve != nil && it.verdict == trust.Hold {
+				records := slices.Concat(held[in.Component.Release], q.Approvals[in.Component.Release])
+				if in.Approvals = g.Approve(*in, it.findings, records, q.Requester); len(in.Approvals) > 0 {
+					return g.judge(it)
+				}
+			}
+			return nil
+		})
+	}
+	return eg.Wait()
+}
+
+func (g *Gate) judge(it *item) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("judging %s: the policy crashed: %v", it.in.Component.Release, p)
+		}
+	}()
+	it.findings, it.verdict, err = g.Judge.Component(it.in)
+	if err != nil {
+		return fmt.Errorf("judging %s: %w", it.in.Component.Release, err)
+	}
+	return nil
+}
+
+func (g *Gate) advisories(ctx context.Context, work []*item) (map[trust.Release][]policies.Advisory, policies.State, error) {
+	if g.Advisories == nil {
+		return nil, policies.StateOff, nil
+	}
+	set := map[trust.Release]bool{}
+	var rs []trust.Release
+	add := func(r trust.Release) {
+		if !set[r] {
+			set[r] = true
+			rs = append(rs, r)
+		}
+	}
+	for _, it := range work {
+		add(it.in.Component.Release)
+		if it.in.Previous != nil {
+			add(it.in.Previous.Release)
+		}
+	}
+	m, state, err := g.Advisories.Match(ctx, rs)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, "", ctx.Err()
+		}
+		return nil, policies.StateUnavailable, nil
+	}
+	return m, state, nil
+}
+
+// fixed lists the advisories of before that now no longer has.
+func fixed(before, now []policies.Advisory) []string {
+	var out []string
+	for _, b := range before {
+		if b.Suppressed == "" && !slices.ContainsFunc(now, func(n policies.Advisory) bool { return n.ID == b.ID }) {
+			out = append(out, b.ID)
+		}
+	}
+	return out
+}
+
+// describe fills in what follows from evidence and store.
+func (g *Gate) describe(it *item) {
+	in := &it.in
+	in.Assurance = trust.AssuranceNone
+	seen := map[string]int{}
+	for _, e := range in.Evidence {
+		if e.Outcome != trust.Verified {
+			continue
+		}
+		in.Assurance = max(in.Assurance, e.Assurance)
+		if e.Signer == nil || e.Assurance == trust.AssuranceNone {
+			continue
+		}
+		s := signerState(*e.Signer, e, it.accepted, in)
+		key := s.Signer.WorkflowIdentity()
+		if i, ok := seen[key]; ok {
+			// One signer, several statements: the one that says most stays.
+			in.Signers[i].AutoAccept = in.Signers[i].AutoAccept || s.AutoAccept
+			continue
+		}
+		seen[key] = len(in.Signers)
+		in.Signers = append(in.Signers, s)
+	}
+	in.Licenses = in.Facts.Licenses
+	if len(in.Licenses) == 0 {
+		in.Licenses = in.Component.Licenses
+	}
+	in.PackageKnown = len(it.known) > 0
+	for _, k := range it.known {
+		if k.Release != in.Component.Release {
+			continue
+		}
+		switch compare(k.Artifacts, in.Component.Artifacts) {
+		case trust.Agree:
+			in.Pinned = true
+		case trust.Disagree:
+			in.ChangedUpstream = true
+		}
+	}
+	if in.ChangedUpstream {
+		in.Pinned = false
+	}
+	active := slices.DeleteFunc(slices.Clone(it.accepted), func(a store.Acceptance) bool { return a.Revoked != nil || ended(a, in.Now) })
+	in.Continuity, in.Was, in.Is, in.ContinuityNote = g.Continuity(ContinuityInput{
+		Release: in.Component.Release, Evidence: in.Evidence, Accepted: active, Known: it.known,
+		History: in.History, Facts: in.Facts, Now: in.Now,
+	})
+}
+
+// compare compares artifacts by name. Every artifact of now must be known with
+// agreeing digests; one that disagrees decides.
+func compare(before, now []trust.Artifact) trust.Agreement {
+	res := trust.Agree
+	if len(now) == 0 || len(before) == 0 {
+		return trust.Incomparable
+	}
+	for _, n := range now {
+		one := trust.Incomparable
+		for _, b := range before {
+			if b.Name == n.Name {
+				one = b.Digests.Compare(n.Digests)
+				break
+			}
+		}
+		switch one {
+		case trust.Disagree:
+			return trust.Disagree
+		case trust.Incomparable:
+			res = trust.Incomparable
+		}
+	}
+	return res
+}
+
+func ended(a store.Acceptance, now time.Time) bool {
+	return !a.Until.IsZero() && !now.Before(a.Until) || now.Before(a.Since.Add(-time.Minute))
+}
+
+// signerState is what the store says of a signer for this package. A revocation
+// outweighs every acceptance, wider ones and pinned keys included.
+func signerState(s trust.Signer, e trust.Evidence, accepted []store.Acceptance, in *policies.Input) policies.SignerState {
+	st := policies.SignerState{Signer: s, Check: e.Check}
+	for _, a := range accepted {
+		if !covers(a, s, in.Component.Release.Package) {
+			continue
+		}
+		switch {
+		case a.Revoked != nil:
+			st.Revoked, st.Accepted = true, false
+			st.By, st.Reason = a.Revoked.By, a.Revoked.Reason
+			return st
+		case ended(a, in.Now):
+			if !st.Accepted {
+				st.Reason = "the acceptance by " + a.By + " ended on " + a.Until.UTC().Format(time.DateOnly)
+			}
+		case !st.Accepted:
+			st.Accepted, st.By, st.Reason = true, a.By, a.Reason
+		}
+	}
+	if !st.Accepted && (s.Kind == trust.SignerRegistry || s.Kind == trust.SignerLog) && e.Assurance == trust.AssuranceRegistry {
+		st.Accepted, st.By = true, ByHeadgate
+	}
+	st.AutoAccept = !st.Accepted && e.Check == trust.CheckProvenance && sameRepository(s.SourceRepository, in.Facts.Repository)
+	return st
+}
+
+// covers reports whether the acceptance is about this signer and this package.
+func covers(a store.Acceptance, s trust.Signer, p trust.Package) bool {
+	if !a.Scope.Covers(p, s) {
+		return false
+	}
+	if strings.HasPrefix(string(a.Scope), "source:") {
+		// A source organisation stands for every workflow in it, under the issuer that
+		// was accepted and no other.
+		return s.Kind == trust.SignerSigstore && s.IsWorkflow() && a.Signer.Issuer == s.Issuer
+	}
+	if a.Workflow {
+		return a.Signer.WorkflowIdentity() == s.WorkflowIdentity()
+	}
+	return a.Signer.Identity() == s.Identity()
+}
+
+// sameRepository compares the signed source repository with the one that the
+// registry names. Only a full match counts.
+func sameRepository(signed, claimed string) bool {
+	norm := func(u string) string {
+		u = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSpace(u), "/"), ".git")
+		return strings.ToLower(u)
+	}
+	return signed != "" && norm(signed) == norm(claimed)
+}

@@ -1,0 +1,191 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/sbom"
+	"github.com/headgate/headgate/trust"
+)
+
+// KindHandler is an Adapter that says which kinds of component, besides those of
+// registries, it has an own answer for. Without it an adapter is never asked
+// about git, path, workspace, URL and bundled dependencies, whose purl may name
+// a registry package that is not what is used.
+type KindHandler interface {
+	Handles(kind sbom.Kind) bool
+}
+
+// maxEvidence bounds what one adapter may return about one component.
+const maxEvidence = 10_000
+
+// collect gets the evidence of every item that has none yet. A panic of an
+// adapter or verifier is evidence that could not be had; the only error is a
+// cancelled context.
+func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
+	jobs := g.Jobs
+	if jobs <= 0 {
+		jobs = DefaultJobs
+	}
+	jobs = min(jobs, MaxJobs)
+
+	var mu sync.Mutex
+	done := 0
+	step := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		if g.Progress != nil {
+			g.Progress(done, len(work))
+		}
+	}
+	var ask []*item
+	for _, it := range work {
+		switch {
+		case it.earlier != nil:
+			it.in.Evidence, it.in.Facts = it.earlier.Evidence, it.earlier.Facts
+			it.checked = it.earlier.EvidenceChecked
+			if it.checked.IsZero() {
+				it.checked = it.earlier.At
+			}
+			step()
+		case !it.in.Adapter || !asks(g.Adapters[it.in.Component.Release.Package.Type], it.in.Component.Kind):
+			it.in.Evidence = []trust.Evidence{unasked(it.in.Component, it.in.Adapter)}
+			step()
+		default:
+			ask = append(ask, it)
+		}
+	}
+	if len(ask) == 0 {
+		return ctx.Err()
+	}
+
+	pre, pctx := errgroup.WithContext(ctx)
+	byType := map[string][]sbom.Component{}
+	for _, it := range ask {
+		t := it.in.Component.Release.Package.Type
+		byType[t] = append(byType[t], it.in.Component)
+	}
+	for typ, cs := range byType {
+		if p, ok := g.Adapters[typ].(adapter.Prefetcher); ok && len(cs) > 1 {
+			pre.Go(func() error {
+				// Whatever goes wrong here, Collect meets again and says so.
+				defer func() { _ = recover() }()
+				p.Prefetch(pctx, cs)
+				return nil
+			})
+		}
+	}
+	if err := pre.Wait(); err != nil {
+		return err
+	}
+
+	eg, ectx := errgroup.WithContext(ctx)
+	eg.SetLimit(jobs)
+	for _, it := range ask {
+		if ectx.Err() != nil {
+			break
+		}
+		eg.Go(func() error {
+			a := g.Adapters[it.in.Component.Release.Package.Type]
+			res, err := ask1(ectx, a, adapter.Request{Component: it.in.Component, Bytes: bytes, History: DefaultHistory})
+			if ectx.Err() != nil {
+				return ectx.Err()
+			}
+			if err != nil {
+				res = adapter.Result{Evidence: []trust.Evidence{internal(it.in.Component, err.Error())}}
+			}
+			it.in.Evidence, it.in.Facts, it.in.History = res.Evidence, res.Facts, res.History
+			step()
+			return nil
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// ask1 calls the adapter and turns a panic, and evidence that breaks the
+// contract, into evidence that proves nothing.
+func ask1(ctx context.Context, a adapter.Adapter, q adapter.Request) (res adapter.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack := debug.Stack()
+			ev := internal(q.Component, fmt.Sprintf("a verifier crashed: %v", p))
+			ev.Raw = []trust.Raw{trust.NewRaw("stack", "text/plain", stack)}
+			res, err = adapter.Result{Evidence: []trust.Evidence{ev}}, nil
+		}
+	}()
+	res, err = a.Collect(ctx, q)
+	if err != nil {
+		return res, err
+	}
+	switch {
+	case len(res.Evidence) == 0:
+		return adapter.Result{}, fmt.Errorf("the %s adapter returned no evidence", q.Component.Release.Package.Type)
+	case len(res.Evidence) > maxEvidence:
+		return adapter.Result{}, fmt.Errorf("the %s adapter returned %d pieces of evidence, more than %d", q.Component.Release.Package.Type, len(res.Evidence), maxEvidence)
+	}
+	for i, e := range res.Evidence {
+		err := e.Validate()
+		if err == nil && e.Release != q.Component.Release {
+			err = fmt.Errorf("evidence is about %s", e.Release)
+		}
+		if err != nil {
+			res.Evidence[i] = internal(q.Component, err.Error())
+		}
+	}
+	return res, nil
+}
+
+func asks(a adapter.Adapter, k sbom.Kind) bool {
+	switch k {
+	case sbom.KindRegistry, sbom.KindToolchain, sbom.KindUnknown:
+		return true
+	}
+	h, ok := a.(KindHandler)
+	return ok && h.Handles(k)
+}
+
+func internal(c sbom.Component, detail string) trust.Evidence {
+	return trust.Evidence{
+		Check: trust.CheckMetadata, Outcome: trust.Unreachable, Release: c.Release, Reason: trust.ReasonInternal,
+		Detail: detail, Remedy: "report this as a bug of headgate; nothing is known of the release until it is mended",
+	}
+}
+
+// unasked is the evidence of components that no adapter is asked about.
+func unasked(c sbom.Component, hasAdapter bool) trust.Evidence {
+	ev := trust.Evidence{Check: trust.CheckMetadata, Outcome: trust.Absent, Release: c.Release}
+	if len(c.Artifacts) == 1 {
+		ev.Artifact = c.Artifacts[0]
+	}
+	switch c.Kind {
+	case sbom.KindPath, sbom.KindWorkspace:
+		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonLocal
+		ev.Detail = "local code of the project: no upstream, nothing to verify"
+	case sbom.KindGit:
+		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotOffered
+		ev.Detail = "comes from a git repository, not from the registry whose name it bears; no registry vouches for it"
+	case sbom.KindURL:
+		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotOffered
+		ev.Detail = "comes from a URL that is no registry; nobody vouches for it"
+	case sbom.KindBundled:
+		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotPublished
+		ev.Detail = "bundled inside another package, whose artifact covers it; it has no record of its own"
+	default:
+		ev.Reason = trust.ReasonNoAdapter
+		ev.Detail = fmt.Sprintf("headgate has no adapter for the ecosystem %q", c.Release.Package.Type)
+		if hasAdapter {
+			ev.Detail = fmt.Sprintf("components of kind %q are not looked up", c.Kind)
+		}
+		ev.Remedy = "headgate ecosystems"
+	}
+	return ev
+}

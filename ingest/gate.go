@@ -1,0 +1,382 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/sbom"
+	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+)
+
+// Bounds of one run.
+const (
+	DefaultJobs = 16
+	MaxJobs     = 256
+	// DefaultReuse is how long verified evidence of an earlier run is good for.
+	// Facts that upstream may change (yanked, deprecated) grow old with it.
+	DefaultReuse = 24 * time.Hour
+	// DefaultHistory is how many earlier releases adapters are asked about.
+	DefaultHistory = 20
+	// MaxComponents bounds an inventory, as one run of the store does.
+	MaxComponents = store.MaxDecisions
+)
+
+// Memory is what the gate needs of the store. *store.Store implements it; all
+// look-ups are in bulk, and all writes of a run are one transaction.
+type Memory interface {
+	Known(ctx context.Context, ps []trust.Package) (map[trust.Package][]store.KnownRelease, error)
+	AcceptancesFor(ctx context.Context, ps []trust.Package) (map[trust.Package][]store.Acceptance, error)
+	Approvals(ctx context.Context, rs []trust.Release) (map[trust.Release][]store.ApprovalRecord, error)
+	Decisions(ctx context.Context, f store.DecisionFilter) ([]store.Decision, error)
+	Record(ctx context.Context, c store.Commit) (store.Recorded, error)
+	ReadOnly() bool
+}
+
+// Judge applies the policy. Its methods are pure and safe for concurrent use.
+type Judge interface {
+	Name() string
+	Digest() trust.Digest
+	// Component returns all findings for one component and the verdict that they
+	// lead to.
+	Component(in policies.Input) ([]trust.Finding, trust.Verdict, error)
+	// Source returns the findings about the inventory as a whole.
+	Source(in policies.InventoryInput) ([]trust.Finding, error)
+}
+
+// Continuity compares a release's signers with those known before.
+type Continuity func(ContinuityInput) (class trust.Continuity, was, is, note string)
+
+// ContinuityInput is what Continuity may look at.
+type ContinuityInput struct {
+	Release  trust.Release
+	Evidence []trust.Evidence
+	Accepted []store.Acceptance // of the package and wider scopes; revoked ones are left out
+	Known    []store.KnownRelease
+	History  []trust.History
+	Facts    trust.Facts
+	Now      time.Time
+}
+
+// Advisories looks up vulnerabilities and malware, in bulk.
+type Advisories interface {
+	Match(ctx context.Context, rs []trust.Release) (map[trust.Release][]policies.Advisory, policies.State, error)
+}
+
+// Approve verifies the approvals that the store and headgate.trust hold for a
+// component that policy stopped, and returns those that count.
+type Approve func(in policies.Input, findings []trust.Finding, held []store.ApprovalRecord, requester string) []policies.Approval
+
+// Progress is told how many of all components have their evidence.
+type Progress func(done, all int)
+
+// Gate judges inventories. All fields without a comment that says otherwise are
+// required; a Gate is safe for use by one run at a time.
+type Gate struct {
+	Tool     string // "headgate 1.2.3"
+	Adapters map[string]adapter.Adapter
+	Memory   Memory
+	Judge    Judge
+	Clock    adapter.Clock
+
+	Continuity Continuity
+	// Advisories is nil where the configuration switches them off.
+	Advisories Advisories
+	// Approve is nil where the policy names no approvers.
+	Approve Approve
+	// Names doubts names; nil for none.
+	Names func(c sbom.Component) []policies.NameRisk
+
+	// Jobs is how many components are worked on at a time, 0 for DefaultJobs.
+	Jobs int
+	// Reuse is how old stored evidence may be, 0 for DefaultReuse, negative for none.
+	Reuse time.Duration
+	// Progress may be nil. It is called from one goroutine at a time.
+	Progress Progress
+	// Usage returns requests sent and bytes received so far; nil for none.
+	Usage func() (requests, bytes int64)
+}
+
+// Request is one question to the gate.
+type Request struct {
+	Command   string
+	Inventory *sbom.Inventory
+	// Base is what was there before; nil to judge everything.
+	Base     *sbom.Inventory
+	BaseInfo *Base
+	Origin   string // where the policy came from, for the report
+	// GateEdits are changes of the head to its own gate, SourceDifferences settings
+	// of the scanned repository that would change where packages come from.
+	GateEdits         []policies.GateEdit
+	SourceDifferences []policies.SourceDifference
+	Notes             []string
+	// Requester is who asks for the change, for the separation from approvers.
+	Requester string
+	// Approvals are handed in with the change (headgate.trust of the head). They
+	// count by their signatures alone.
+	Approvals map[trust.Release][]store.ApprovalRecord
+	// Bytes asks adapters to fetch artifacts even where signed statements suffice.
+	Bytes bool
+	// DryRun records nothing, by the user's own word.
+	DryRun bool
+	// Baseline pins what is there, whatever the verdict, and accepts verified
+	// signers for their package; block is never pinned.
+	Baseline bool
+}
+
+// Check judges what is new in the inventory, records the decisions in one
+// transaction, and reports. The error is for what leaves nothing to report: a
+// cancelled context, a store that fails, a policy that cannot be applied. Nothing
+// is recorded then.
+func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
+	started := g.Clock()
+	if n := len(q.Inventory.Components); n > MaxComponents {
+		return nil, fmt.Errorf("the source has %d components, more than %d: check its parts one by one", n, MaxComponents)
+	}
+	r := &Report{
+		Tool: g.Tool, Command: q.Command, Source: q.Inventory.Source, Base: q.BaseInfo,
+		Policy:  Policy{Name: g.Judge.Name(), Digest: g.Judge.Digest(), Origin: q.Origin},
+		Started: started, Notes: slices.Clone(q.Notes), Inventory: q.Inventory,
+	}
+	r.Summary.Components = len(q.Inventory.Components)
+	r.Empty = len(q.Inventory.Components) == 0
+
+	var err error
+	r.Findings, err = g.Judge.Source(policies.InventoryInput{
+		Components: len(q.Inventory.Components), Problems: q.Inventory.Problems,
+		GateEdits: q.GateEdits, SourceDifferences: q.SourceDifferences,
+		HasBase: q.Base != nil, Now: started,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("judging the source: %w", err)
+	}
+
+	work := g.work(q, r)
+	if err := g.recall(ctx, work); err != nil {
+		return nil, err
+	}
+	if err := g.collect(ctx, work, q.Bytes); err != nil {
+		return nil, err
+	}
+	if err := g.assess(ctx, work, q); err != nil {
+		return nil, err
+	}
+	for _, w := range work {
+		r.Components = append(r.Components, w.component())
+		if w.in.Pinned {
+			r.Summary.Pinned++
+		}
+	}
+	if g.Usage != nil {
+		r.Summary.Requests, r.Summary.Bytes = g.Usage()
+	}
+	r.Finished = g.Clock()
+	r.Finish()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := g.record(ctx, r, work, q); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// item is one component on its way through the gate.
+type item struct {
+	in       policies.Input
+	known    []store.KnownRelease
+	accepted []store.Acceptance
+	// checked is when stored evidence was collected; zero if it was in this run.
+	checked  time.Time
+	earlier  *store.Decision
+	findings []trust.Finding
+	verdict  trust.Verdict
+}
+
+// work lists what is to be judged: everything without a base, and what is new or
+// changed with one. Components that are declared in several places are one item
+// as long as they state the same.
+func (g *Gate) work(q Request, r *Report) []*item {
+	var items []*item
+	add := func(c sbom.Component, change policies.Change, previous *sbom.Component) {
+		a, ok := g.Adapters[c.Release.Package.Type]
+		it := &item{in: policies.Input{Component: c, Change: change, Previous: previous, Adapter: ok}}
+		if ok {
+			it.in.Offered = a.Describe().Offers
+		}
+		items = append(items, it)
+	}
+	if q.Base == nil {
+		for _, c := range q.Inventory.Components {
+			add(c, policies.ChangePresent, nil)
+		}
+	} else {
+		d := sbom.Diff(q.Base, q.Inventory)
+		for _, delta := range d.Deltas() {
+			add(delta.Component, policies.Change(delta.Change()), delta.Previous)
+		}
+		r.Summary.Present, r.Summary.Removed = d.Unchanged, len(d.Removed)
+	}
+	return merge(items)
+}
+
+// merge folds components that state exactly the same about one release but at
+// other places; whatever differs stays an item of its own.
+func merge(items []*item) []*item {
+	first := map[string]*item{}
+	var out []*item
+	for _, it := range items {
+		c := it.in.Component
+		c.Locations, c.Relation, c.Scope = nil, "", ""
+		prev := ""
+		if it.in.Previous != nil {
+			prev = it.in.Previous.Release.PURL()
+		}
+		b, err := json.Marshal(struct {
+			C sbom.Component
+			P string
+			H policies.Change
+		}{c, prev, it.in.Change})
+		key := string(b)
+		same, ok := first[key]
+		if err != nil || !ok {
+			first[key] = it
+			out = append(out, it)
+			continue
+		}
+		m := &same.in.Component
+		for _, l := range it.in.Component.Locations {
+			if !slices.Contains(m.Locations, l) {
+				m.Locations = append(m.Locations, l)
+			}
+		}
+		if it.in.Component.Relation == sbom.RelationDirect {
+			m.Relation = sbom.RelationDirect
+		}
+		// Runtime anywhere is runtime.
+		if s := it.in.Component.Scope; s == sbom.ScopeRuntime || s == sbom.ScopeUnknown {
+			m.Scope = s
+		}
+	}
+	return out
+}
+
+// recall fetches, in bulk, what the store knows of the packages.
+func (g *Gate) recall(ctx context.Context, work []*item) error {
+	if len(work) == 0 {
+		return nil
+	}
+	set := map[trust.Package]bool{}
+	for _, it := range work {
+		set[it.in.Component.Release.Package] = true
+	}
+	ps := slices.Collect(maps.Keys(set))
+	known, err := g.Memory.Known(ctx, ps)
+	if err != nil {
+		return fmt.Errorf("reading what the store knows of %d packages: %w", len(ps), err)
+	}
+	accepted, err := g.Memory.AcceptancesFor(ctx, ps)
+	if err != nil {
+		return fmt.Errorf("reading the accepted signers of %d packages: %w", len(ps), err)
+	}
+	now := g.Clock()
+	reuse := g.Reuse
+	if reuse == 0 {
+		reuse = DefaultReuse
+	}
+	for _, it := range work {
+		p := it.in.Component.Release.Package
+		it.known, it.accepted = known[p], accepted[p]
+		it.in.Now = now
+		if reuse < 0 || !slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release }) {
+			continue
+		}
+		ds, err := g.Memory.Decisions(ctx, store.DecisionFilter{Release: it.in.Component.Release, Limit: 1})
+		if err != nil {
+			return fmt.Errorf("reading the last decision about %s: %w", it.in.Component.Release, err)
+		}
+		if len(ds) == 1 && reusable(&ds[0], it, now, reuse) {
+			it.earlier = &ds[0]
+		}
+	}
+	return nil
+}
+
+// reusable reports whether the evidence of an earlier decision may stand for
+// this component: complete, young enough, nothing missing or failed, and a signed
+// statement over exactly the digests that the component states.
+func reusable(d *store.Decision, it *item, now time.Time, max time.Duration) bool {
+	at := d.EvidenceChecked
+	if at.IsZero() {
+		at = d.At
+	}
+	if age := now.Sub(at); age < 0 || age > max {
+		return false
+	}
+	stated := it.in.Component.Artifacts
+	if !sameArtifacts(d.Artifacts, stated) {
+		return false
+	}
+	signed := 0
+	for _, e := range d.Evidence {
+		if e.Outcome == trust.Failed || e.Outcome == trust.Unreachable || e.Validate() != nil {
+			return false
+		}
+		if e.Assurance > trust.AssuranceNone {
+			signed++
+		}
+	}
+	return signed > 0
+}
+
+// sameArtifacts reports whether two sources state the same artifacts, with at
+// least one digest that can stand for the bytes.
+func sameArtifacts(a, b []trust.Artifact) bool {
+	if len(a) != len(b) || len(a) == 0 {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].URL != b[i].URL || a[i].Digests.Strongest().IsZero() || !slices.Equal(a[i].Digests, b[i].Digests) {
+			return false
+		}
+	}
+	return true
+}
+
+// component is the report's view of an item.
+func (it *item) component() Component {
+	in := &it.in
+	c := Component{
+		Release: in.Component.Release, Kind: in.Component.Kind, Scope: in.Component.Scope, Relation: in.Component.Relation,
+		Locations: in.Component.Locations, Artifacts: in.Component.Artifacts, Change: in.Change,
+		Verdict: it.verdict, Assurance: in.Assurance, Offered: in.Offered, Continuity: in.Continuity, Was: in.Was, Is: in.Is,
+		Facts: in.Facts, Findings: it.findings, Advisories: in.Advisories, Adapter: in.Adapter, Reused: it.earlier != nil,
+		Evidence: []Evidence{},
+	}
+	if c.Findings == nil {
+		c.Findings = []trust.Finding{}
+	}
+	if in.Previous != nil {
+		c.Previous = in.Previous.Release
+	}
+	for _, e := range in.Evidence {
+		c.Evidence = append(c.Evidence, Evidence{ID: e.ID(), Evidence: e})
+	}
+	for _, s := range in.Signers {
+		c.Signers = append(c.Signers, Signer{
+			Signer: s.Signer, ID: s.Signer.ID(), Text: s.Signer.String(), Check: s.Check,
+			Accepted: s.Accepted, By: s.By, Revoked: s.Revoked, Automatic: s.AutoAccept,
+		})
+	}
+	return c
+}
+
+// ErrRecord is part of the error of a run whose decisions could not be recorded.
+var ErrRecord = errors.New("the decisions could not be recorded")

@@ -1,0 +1,135 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+)
+
+// input is what of the policy's input is kept with a decision: all that a later
+// reader needs to judge again, without what the decision's own columns hold.
+type input struct {
+	Change         policies.Change        `json:"change"`
+	Kind           string                 `json:"kind"`
+	Previous       string                 `json:"previous,omitempty"`
+	Offered        trust.Assurance        `json:"offered"`
+	Adapter        bool                   `json:"adapter"`
+	Signers        []policies.SignerState `json:"signers,omitempty"`
+	Was            string                 `json:"was,omitempty"`
+	Is             string                 `json:"is,omitempty"`
+	ContinuityNote string                 `json:"continuityNote,omitempty"`
+	Pinned         bool                   `json:"pinned,omitempty"`
+	PackageKnown   bool                   `json:"packageKnown,omitempty"`
+	Changed        bool                   `json:"changedUpstream,omitempty"`
+	Advisories     []policies.Advisory    `json:"advisories,omitempty"`
+	AdvisoryState  policies.State         `json:"advisoryState,omitempty"`
+	History        []trust.History        `json:"history,omitempty"`
+	Approvals      []policies.Approval    `json:"approvals,omitempty"`
+}
+
+// record writes all decisions of the run in one transaction. A store that cannot
+// be written to is no reason to withhold the verdict if the user opened it read
+// only; any other failure is an error, and nothing is recorded.
+func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) error {
+	if len(work) == 0 && len(r.Findings) == 0 {
+		return nil
+	}
+	switch {
+	case q.DryRun:
+		r.Notes = append(r.Notes, "nothing was recorded, as asked")
+		return nil
+	case g.Memory.ReadOnly():
+		r.Notes = append(r.Notes, "the store is read-only: the decisions of this run were not recorded")
+		return nil
+	}
+	summary, err := json.Marshal(r.Summary)
+	if err != nil {
+		return fmt.Errorf("recording the run: %w", err)
+	}
+	c := store.Commit{Run: store.Run{
+		Command: q.Command, Source: r.Source.Name, PolicyDigest: r.Policy.Digest, PolicyName: r.Policy.Name,
+		Started: r.Started, Finished: r.Finished, Verdict: r.Verdict, Requester: q.Requester, Summary: summary,
+	}}
+	if r.Base != nil {
+		c.Run.Base = r.Base.Name
+	}
+	for i, it := range work {
+		in := &it.in
+		body, err := json.Marshal(input{
+			Change: in.Change, Kind: string(in.Component.Kind), Previous: r.Components[i].Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
+			Signers: in.Signers, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
+			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, History: in.History, Approvals: in.Approvals,
+		})
+		if err != nil {
+			return fmt.Errorf("recording %s: %w", in.Component.Release, err)
+		}
+		var signers []trust.Signer
+		for _, s := range in.Signers {
+			signers = append(signers, s.Signer)
+		}
+		c.Decisions = append(c.Decisions, store.Decision{
+			Release: in.Component.Release, Artifacts: in.Component.Artifacts, Verdict: it.verdict, Assurance: in.Assurance,
+			Continuity: in.Continuity, Findings: it.findings, Evidence: in.Evidence, EvidenceChecked: it.checked,
+			Signers: signers, Facts: in.Facts, Input: body, At: r.Finished,
+		})
+		if pin, ok := pinOf(it, q.Baseline); ok {
+			pin.Signers = signers
+			c.Pin = append(c.Pin, pin)
+		}
+		c.Accept = append(c.Accept, acceptances(it, q.Baseline)...)
+	}
+	done, err := g.Memory.Record(ctx, c)
+	if err != nil {
+		return errors.Join(ErrRecord, err)
+	}
+	r.RunID = done.RunID
+	for i, id := range done.DecisionIDs {
+		r.Components[i].DecisionID = id
+	}
+	return nil
+}
+
+// pinOf says whether the release becomes known by its digests: what was allowed,
+// and in a baseline whatever is there and not blocked.
+func pinOf(it *item, baseline bool) (store.KnownRelease, bool) {
+	in := &it.in
+	ok := it.verdict == trust.Allow || baseline && it.verdict != trust.Block
+	if !ok || in.Component.Release.Version == "" {
+		return store.KnownRelease{}, false
+	}
+	return store.KnownRelease{
+		Release: in.Component.Release, Artifacts: in.Component.Artifacts, Assurance: in.Assurance,
+		Verdict: it.verdict, Baseline: baseline,
+	}, true
+}
+
+// acceptances are the signers that this run accepts by itself: those of the
+// baseline, and those that the policy takes on first sight. Both are for the
+// exact package only.
+func acceptances(it *item, baseline bool) []store.Acceptance {
+	in := &it.in
+	if it.verdict != trust.Allow && !(baseline && it.verdict != trust.Block) {
+		return nil
+	}
+	var out []store.Acceptance
+	for _, s := range in.Signers {
+		by, reason := "automatic", "first sight: provenance names the repository that the registry names too"
+		switch {
+		case s.Accepted || s.Revoked:
+			continue
+		case baseline:
+			by, reason = "baseline", "was there when headgate was introduced"
+		case !s.AutoAccept:
+			continue
+		}
+		out = append(out, store.Acceptance{
+			Signer: s.Signer, Scope: store.PackageScope(in.Component.Release.Package), By: by, Reason: reason, Automatic: true,
+		})
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/headgate/headgate/ingest"
+)
+
+// Options are how much the formats for people show.
+type Options struct {
+	Color   bool // terminal colours, text only
+	Quiet   bool // verdict and what is stopped, nothing else; text only
+	Verbose bool // every component with its evidence; text only
+}
+
+type writer func(io.Writer, *ingest.Report, Options) error
+
+var writers = map[string]writer{
+	"text": writeText, "json": writeJSON, "sarif": writeSARIF,
+	"markdown": writeMarkdown, "junit": writeJUnit, "cyclonedx": writeCycloneDX,
+}
+
+// Formats are the names of all formats, sorted.
+func Formats() []string { return []string{"cyclonedx", "json", "junit", "markdown", "sarif", "text"} }
+
+// Output is one -o flag: a format and where it goes; an empty Path is standard output.
+type Output struct {
+	Format string
+	Path   string
+}
+
+// ParseOutputs reads the values of -o, "FORMAT" or "FORMAT=PATH". Unknown
+// formats, two outputs to one place, and an empty path are errors.
+func ParseOutputs(values []string) ([]Output, error) {
+	var outs []Output
+	for _, v := range values {
+		format, path, hasPath := strings.Cut(v, "=")
+		if _, ok := writers[format]; !ok {
+			return nil, fmt.Errorf("unknown report format %q: use one of %s", Clean(format), strings.Join(Formats(), ", "))
+		}
+		if hasPath && path == "" {
+			return nil, fmt.Errorf("-o %s= names no file", format)
+		}
+		if path == "-" {
+			path = ""
+		}
+		o := Output{Format: format, Path: path}
+		if slices.ContainsFunc(outs, func(p Output) bool { return p.Path == o.Path }) {
+			return nil, fmt.Errorf("two reports would go to %s: give one of them a file with -o FORMAT=PATH", orStdout(path))
+		}
+		outs = append(outs, o)
+	}
+	if len(outs) == 0 {
+		outs = []Output{{Format: "text"}}
+	}
+	return outs, nil
+}
+
+func orStdout(path string) string {
+	if path == "" {
+		return "standard output"
+	}
+	return path
+}
+
+// Write writes r in one format.
+func Write(w io.Writer, format string, r *ingest.Report, o Options) error {
+	f, ok := writers[format]
+	if !ok {
+		return fmt.Errorf("unknown report format %q", Clean(format))
+	}
+	if err := f(w, r, o); err != nil {
+		return fmt.Errorf("writing the %s report: %w", format, err)
+	}
+	return nil
+}
+
+// WriteFile writes r to a file that appears whole or not at all: a temporary
+// file beside it is written, synced and renamed over it.
+func WriteFile(path, format string, r *ingest.Report, o Options) error {
+	return Durable(path, 0o644, func(w io.Writer) error { return Write(w, format, r, o) })
+}
+
+// Durable calls fill with a new file that takes the name path only after
+// everything was written and synced. On any error nothing changes at path, and no
+// temporary file is left behind.
+func Durable(path string, mode os.FileMode, fill func(io.Writer) error) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".headgate-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), tmp.Close(), os.Remove(tmp.Name()))
+		}
+	}()
+	if err := fill(tmp); err != nil {
+		return err
+	}
+	if err := tmp.Chmod(mode); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil // the file is in place; a directory that cannot be read cannot be synced
+	}
+	defer d.Close()
+	// Some file systems do not sync directories; the file itself is safe by then.
+	_ = d.Sync()
+	return nil
+}
