@@ -59,7 +59,7 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 				in.Names = g.Names(in.Component)
 			}
 			in.InspectionState = policies.StateOff
-			if err := g.judge(it); err != nil {
+			if err := g.judge(ectx, it); err != nil {
 				return err
 			}
 			// Approvals are looked at only where something is held, and judged again:
@@ -67,7 +67,7 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 			if g.Approve != nil && it.verdict == trust.Hold {
 				records := slices.Concat(held[in.Component.Release], q.Approvals[in.Component.Release])
 				if in.Approvals = g.Approve(*in, it.findings, records, q.Requester); len(in.Approvals) > 0 {
-					return g.judge(it)
+					return g.judge(ectx, it)
 				}
 			}
 			return nil
@@ -76,17 +76,17 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 	return eg.Wait()
 }
 
-func (g *Gate) judge(it *item) (err error) {
+// judge asks the policy. A policy that crashes has judged nothing: the whole run
+// fails, with its own exit code, rather than leave one component out.
+func (g *Gate) judge(ctx context.Context, it *item) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("judging %s: the policy crashed: %v", it.in.Component.Release, p)
 		}
 	}()
-	it.findings, it.verdict, err = g.Judge.Component(it.in)
-	if err != nil {
-		return fmt.Errorf("judging %s: %w", it.in.Component.Release, err)
-	}
-	return nil
+	out := g.Judge.Evaluate(ctx, it.in)
+	it.findings, it.verdict, it.trace = out.Findings, out.Verdict, out.Trace
+	return ctx.Err()
 }
 
 func (g *Gate) advisories(ctx context.Context, work []*item) (map[trust.Release][]policies.Advisory, policies.State, error) {

@@ -134,7 +134,7 @@ func ask1(ctx context.Context, a adapter.Adapter, q adapter.Request) (res adapte
 	}
 	for i, e := range res.Evidence {
 		err := e.Validate()
-		if err == nil && e.Release != q.Component.Release {
+		if err == nil && (e.Release.Package != q.Component.Release.Package || e.Release.Version != q.Component.Release.Version) {
 			err = fmt.Errorf("evidence is about %s", e.Release)
 		}
 		if err != nil {

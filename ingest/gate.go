@@ -40,15 +40,13 @@ type Memory interface {
 	ReadOnly() bool
 }
 
-// Judge applies the policy. Its methods are pure and safe for concurrent use.
+// Judge applies the policy; *policies.Policy implements it. Its methods are pure
+// and safe for concurrent use.
 type Judge interface {
 	Name() string
 	Digest() trust.Digest
-	// Component returns all findings for one component and the verdict that they
-	// lead to.
-	Component(in policies.Input) ([]trust.Finding, trust.Verdict, error)
-	// Source returns the findings about the inventory as a whole.
-	Source(in policies.InventoryInput) ([]trust.Finding, error)
+	Evaluate(ctx context.Context, in policies.Input) policies.Outcome
+	EvaluateInventory(ctx context.Context, in policies.InventoryInput) policies.Outcome
 }
 
 // Continuity compares a release's signers with those known before.
@@ -148,15 +146,11 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 	r.Summary.Components = len(q.Inventory.Components)
 	r.Empty = len(q.Inventory.Components) == 0
 
-	var err error
-	r.Findings, err = g.Judge.Source(policies.InventoryInput{
+	r.Findings = g.Judge.EvaluateInventory(ctx, policies.InventoryInput{
 		Components: len(q.Inventory.Components), Problems: q.Inventory.Problems,
 		GateEdits: q.GateEdits, SourceDifferences: q.SourceDifferences,
 		HasBase: q.Base != nil, Now: started,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("judging the source: %w", err)
-	}
+	}).Findings
 
 	work := g.work(q, r)
 	if err := g.recall(ctx, work); err != nil {
@@ -198,6 +192,7 @@ type item struct {
 	earlier  *store.Decision
 	findings []trust.Finding
 	verdict  trust.Verdict
+	trace    []policies.RuleTrace
 }
 
 // work lists what is to be judged: everything without a base, and what is new or
@@ -358,7 +353,7 @@ func (it *item) component() Component {
 		Locations: in.Component.Locations, Artifacts: in.Component.Artifacts, Change: in.Change,
 		Verdict: it.verdict, Assurance: in.Assurance, Offered: in.Offered, Continuity: in.Continuity, Was: in.Was, Is: in.Is,
 		Facts: in.Facts, Findings: it.findings, Advisories: in.Advisories, Adapter: in.Adapter, Reused: it.earlier != nil,
-		Evidence: []Evidence{},
+		Evidence: []Evidence{}, Rules: it.trace, ContinuityNote: in.ContinuityNote,
 	}
 	if c.Findings == nil {
 		c.Findings = []trust.Finding{}

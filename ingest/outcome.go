@@ -105,6 +105,10 @@ type Component struct {
 	DecisionID string `json:"decisionId,omitempty"`
 	// Adapter says whether headgate has an adapter for the ecosystem.
 	Adapter bool `json:"adapter"`
+	// Rules is what every rule made of the component, for explain; ContinuityNote
+	// says what the class of continuity rests on.
+	Rules          []policies.RuleTrace `json:"-"`
+	ContinuityNote string               `json:"-"`
 	// Reused is true if the evidence came from the store, where an earlier run put it.
 	Reused bool `json:"reused,omitempty"`
 }
