@@ -131,7 +131,7 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 			return undecided("applies", err)
 		}
 		if !ok {
-			tr.Why = "does not apply: " + oneLine(r.Applies) + " is false"
+			tr.Why = r.notApplied
 			return nil, tr
 		}
 	}
@@ -141,7 +141,7 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 		return undecided("require", err)
 	}
 	if ok {
-		tr.Held, tr.Why = true, "holds: "+oneLine(r.Require)
+		tr.Held, tr.Why = true, r.held
 		return nil, tr
 	}
 	f := &trust.Finding{Rule: r.Name, Effect: r.Otherwise, Message: r.message.render(v), Remedy: r.remedy.render(v)}
@@ -291,7 +291,7 @@ func (v *view) contradictions() []string {
 			continue
 		}
 		if e.Outcome == trust.Verified && e.Signer != nil {
-			identities = append(identities, e.Signer.Identity())
+			identities = append(identities, v.identity(e.Signer))
 		}
 	}
 	for _, s := range in.Signers {
@@ -299,7 +299,7 @@ func (v *view) contradictions() []string {
 			out = append(out, err.Error())
 			continue
 		}
-		if (s.Accepted || s.AutoAccept) && !slices.Contains(identities, s.Signer.Identity()) {
+		if (s.Accepted || s.AutoAccept) && !slices.Contains(identities, v.identity(&s.Signer)) {
 			out = append(out, fmt.Sprintf("signer %s is said to be accepted, but no verified evidence bears it", s.Signer))
 		}
 	}

@@ -84,6 +84,7 @@ type rule struct {
 	message, remedy  template
 	requireConst     *bool // value of a constant condition
 	appliesConst     *bool
+	notApplied, held string // what the trace says
 }
 
 // Rule targets.
@@ -339,6 +340,7 @@ func (p *Policy) compile(o originRule) (*rule, error) {
 	}
 	r := &rule{Rule: Rule{Name: c.Name, Description: c.Description, On: c.On, Applies: c.Applies, Require: c.Require, Needs: c.Needs,
 		Unreachable: c.Unreachable, Otherwise: c.Otherwise, Message: c.Message, Remedy: c.Remedy, Origin: o.origin}}
+	r.notApplied, r.held = "does not apply: "+oneLine(c.Applies)+" is false", "holds: "+oneLine(c.Require)
 	var err error
 	if c.Applies != "" {
 		if r.applies, r.appliesConst, err = vc.condition(c.Applies); err != nil {

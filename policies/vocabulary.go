@@ -261,6 +261,8 @@ type view struct {
 	params    params
 	subject   Subject
 	inventory InventoryInput
+	// identities remembers canonical identities: making them is most of the work.
+	identities map[trust.Signer]string
 }
 
 // ResolveName implements cel.Activation.
@@ -279,6 +281,19 @@ func (v *view) ResolveName(name string) (any, bool) {
 
 // Parent implements cel.Activation.
 func (v *view) Parent() cel.Activation { return nil }
+
+// identity is s.Identity(), made once per evaluation.
+func (v *view) identity(s *trust.Signer) string {
+	id, ok := v.identities[*s]
+	if !ok {
+		if v.identities == nil {
+			v.identities = map[trust.Signer]string{}
+		}
+		id = s.Identity()
+		v.identities[*s] = id
+	}
+	return id
+}
 
 func (v *view) purl() string { return v.in.Component.Release.PURL() }
 
@@ -388,8 +403,9 @@ func publisherKind(k trust.SignerKind) bool {
 func (v *view) signers() []signerView {
 	out := make([]signerView, len(v.in.Signers))
 	for i, s := range v.in.Signers {
-		out[i] = signerView{ID: s.Signer.ID(), Words: s.Signer.String(), Kind: string(s.Signer.Kind), Check: string(s.Check), Issuer: s.Signer.Issuer,
-			Identity: s.Signer.Identity(), Repository: s.Signer.SourceRepository, Workflow: s.Signer.Workflow,
+		id := v.identity(&s.Signer)
+		out[i] = signerView{ID: trust.SignerID(id), Words: s.Signer.String(), Kind: string(s.Signer.Kind), Check: string(s.Check), Issuer: s.Signer.Issuer,
+			Identity: id, Repository: s.Signer.SourceRepository, Workflow: s.Signer.Workflow,
 			Accepted: s.Accepted && !s.Revoked, By: s.By, Revoked: s.Revoked, Reason: s.Reason,
 			AutoAccept: s.AutoAccept && !s.Revoked, Publisher: v.vouchesAsPublisher(s)}
 	}
@@ -404,7 +420,7 @@ func (v *view) vouchesAsPublisher(s SignerState) bool {
 	}
 	for i := range v.in.Evidence {
 		e := &v.in.Evidence[i]
-		if e.Outcome == trust.Verified && e.Signer != nil && e.Assurance >= trust.AssurancePublisher && e.Signer.Identity() == s.Signer.Identity() {
+		if e.Outcome == trust.Verified && e.Signer != nil && e.Assurance >= trust.AssurancePublisher && v.identity(e.Signer) == v.identity(&s.Signer) {
 			return true
 		}
 	}
