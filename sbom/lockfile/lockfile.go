@@ -61,7 +61,7 @@ func Parse(format Format, filePath string, content []byte, siblings Siblings) (R
 	if len(content) > MaxFile {
 		return Result{}, fmt.Errorf("reading %s: %d bytes are more than %d: %w", filePath, len(content), MaxFile, ErrTooLarge)
 	}
-	read, ok := readers[format]
+	read, ok := readers(format)
 	if !ok {
 		return Result{}, fmt.Errorf("reading %s: no reader for format %q", filePath, format)
 	}
