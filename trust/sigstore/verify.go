@@ -224,7 +224,7 @@ func (x Expectation) validate(v *Verifier) error {
 }
 
 // Verify verifies one bundle against one expectation. Nothing of the bundle is
-// returned unless everything holds. Errors are *Error; see Classify.
+// returned unless everything holds; see Classify for errors.
 func (v *Verifier) Verify(b []byte, want Expectation) (Verified, error) {
 	if v == nil || v.v == nil {
 		return Verified{}, misuse("no verifier")

@@ -460,17 +460,17 @@ func TestThreat012NoIdentity(t *testing.T) {
 	} {
 		x := keylessWant()
 		edit(&x)
-		if _, err := s.keyless.Verify(raw, x); !errors.Is(err, sigstore.ErrExpectation) {
+		if _, err := s.keyless.Verify(raw, x); !errors.Is(err, trust.ErrConfiguration) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, c := range [][2]string{{"", "x"}, {"x", ""}, {"", ""}} {
-		if _, err := sigstore.ExactIdentity(c[0], c[1]); !errors.Is(err, sigstore.ErrExpectation) {
+		if _, err := sigstore.ExactIdentity(c[0], c[1]); !errors.Is(err, trust.ErrConfiguration) {
 			t.Errorf("exact %q: %v", c, err)
 		}
 	}
 	for _, p := range []string{"", ".*", "(", "a)|(?:.*", "x*"} {
-		if _, err := sigstore.PatternIdentity("https://issuer\\.example\\.com", p); !errors.Is(err, sigstore.ErrExpectation) {
+		if _, err := sigstore.PatternIdentity("https://issuer\\.example\\.com", p); !errors.Is(err, trust.ErrConfiguration) {
 			t.Errorf("pattern %q: %v", p, err)
 		}
 	}
