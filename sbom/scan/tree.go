@@ -1,0 +1,480 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/headgate/headgate/sbom"
+	"github.com/headgate/headgate/sbom/lockfile"
+	"github.com/headgate/headgate/trust"
+)
+
+// Bounds of a tree. What lies beyond MaxTreeDepth is a problem of the inventory;
+// exceeding one of the others is an error that wraps ErrTooLarge.
+const (
+	MaxEntries    = 5_000_000 // files and directories that are looked at
+	MaxTreeDepth  = 64        // nesting of directories
+	MaxFiles      = 20_000    // dependency files
+	MaxTotalBytes = 1 << 30   // bytes of all dependency files together
+	MaxComponents = 1_000_000 // components of all of them
+)
+
+// ErrTooLarge marks a source that exceeds a bound.
+var ErrTooLarge = errors.New("exceeds a bound")
+
+// skipped are directories that are not entered.
+var skipped = []string{".git", ".hg", ".svn", ".jj", ".bzr", "node_modules", "bower_components", "vendor", "Pods", "Carthage", "site-packages",
+	".terraform", ".gradle", ".yarn", ".pnpm-store", ".tox", ".nox", ".cache", "__pycache__", ".mypy_cache", ".pytest_cache", ".venv"}
+
+// SkipDir reports whether the walk does not enter a directory of that name.
+func SkipDir(name string) bool { return slices.Contains(skipped, name) }
+
+// bounds are the limits of one scan; tests lower them.
+type bounds struct {
+	entries, depth, files int
+	bytes                 int64
+	components            int
+}
+
+var defaultBounds = bounds{MaxEntries, MaxTreeDepth, MaxFiles, MaxTotalBytes, MaxComponents}
+
+// tree is the state of the scan of one file system.
+type tree struct {
+	ctx    context.Context
+	fsys   fs.FS
+	limit  bounds
+	bytes  int64
+	inv    *sbom.Inventory
+	byFile []parsed
+}
+
+// parsed is one dependency file with what was found in it.
+type parsed struct {
+	path   string
+	format lockfile.Format
+	result lockfile.Result
+	failed bool
+}
+
+// Tree takes the inventory of a file system: os.DirFS-like directories, or a
+// git revision. Symbolic links are read if fsys resolves them.
+func Tree(ctx context.Context, fsys fs.FS, source sbom.Source) (*sbom.Inventory, error) {
+	return scanTree(ctx, fsys, source, defaultBounds)
+}
+
+func scanTree(ctx context.Context, fsys fs.FS, source sbom.Source, limit bounds) (*sbom.Inventory, error) {
+	t := &tree{ctx: ctx, fsys: fsys, limit: limit, inv: &sbom.Inventory{Source: source}}
+	files, err := t.walk()
+	if err != nil {
+		return nil, fmt.Errorf("scanning %s: %w", source.Name, err)
+	}
+	return t.inventory(files)
+}
+
+// inventory reads the dependency files at the paths.
+func (t *tree) inventory(files []string) (*sbom.Inventory, error) {
+	for _, name := range files {
+		if err := t.ctx.Err(); err != nil {
+			return nil, fmt.Errorf("scanning %s: %w", t.inv.Source.Name, err)
+		}
+		if err := t.file(name); err != nil {
+			return nil, fmt.Errorf("scanning %s: %w", t.inv.Source.Name, err)
+		}
+	}
+	t.withoutLock()
+	t.conflicts()
+	t.inv.Components = merge(t.inv.Components)
+	t.inv.Sort()
+	return t.inv, nil
+}
+
+func (t *tree) problem(code sbom.ProblemCode, name string, line int, detail, remedy string) {
+	t.inv.Problems = append(t.inv.Problems, sbom.Problem{Code: code, Detail: detail, Remedy: remedy, Location: trust.Location{Path: name, Line: line}})
+}
+
+// wanted reports whether a file is a dependency file.
+func wanted(name string) bool {
+	if _, ok := lockfile.Match(name); ok {
+		return true
+	}
+	_, ok := syftOnly(name)
+	return ok
+}
+
+// walk returns the paths of the dependency files, sorted.
+func (t *tree) walk() ([]string, error) {
+	var out []string
+	entries := 0
+	var visit func(dir string, depth int) error
+	visit = func(dir string, depth int) error {
+		if err := t.ctx.Err(); err != nil {
+			return err
+		}
+		list, err := fs.ReadDir(t.fsys, dir)
+		if err != nil {
+			if dir == "." {
+				return err
+			}
+			t.problem(sbom.ProblemSkipped, dir, 0, "the directory cannot be read: "+err.Error(), "make it readable, or scan a clean checkout")
+			return nil
+		}
+		if entries += len(list); entries > t.limit.entries {
+			return fmt.Errorf("more than %d files and directories: %w", t.limit.entries, ErrTooLarge)
+		}
+		for _, d := range list {
+			name := path.Join(dir, d.Name())
+			switch {
+			case d.IsDir():
+				if d.Name() == "vendor" {
+					if fi, err := fs.Stat(t.fsys, path.Join(name, "modules.txt")); err == nil && fi.Mode().IsRegular() {
+						out = append(out, path.Join(name, "modules.txt"))
+					}
+				}
+				if SkipDir(d.Name()) {
+					continue
+				}
+				if depth+1 > t.limit.depth {
+					t.problem(sbom.ProblemSkipped, name, 0, fmt.Sprintf("directories nested more than %d deep are not read", t.limit.depth), "scan the directory by itself")
+					continue
+				}
+				if err := visit(name, depth+1); err != nil {
+					return err
+				}
+			case wanted(name):
+				out = append(out, name)
+			}
+			if len(out) > t.limit.files {
+				return fmt.Errorf("more than %d dependency files: %w", t.limit.files, ErrTooLarge)
+			}
+		}
+		return nil
+	}
+	if err := visit(".", 0); err != nil {
+		return nil, err
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// read returns a regular file of the tree. It never opens anything else: a
+// named pipe would block.
+func (t *tree) read(name string) ([]byte, error) {
+	if !fs.ValidPath(name) {
+		return nil, fs.ErrInvalid
+	}
+	fi, err := fs.Stat(t.fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, errors.New("not a regular file, or a link to one inside the tree")
+	}
+	if fi.Size() > lockfile.MaxFile {
+		return nil, fmt.Errorf("%d bytes are more than %d", fi.Size(), int64(lockfile.MaxFile))
+	}
+	f, err := t.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, lockfile.MaxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > lockfile.MaxFile {
+		return nil, fmt.Errorf("more than %d bytes", int64(lockfile.MaxFile))
+	}
+	return b, nil
+}
+
+// sibling returns a file by its path relative to the directory of name; paths
+// that leave the tree are not there.
+func (t *tree) sibling(name, rel string) ([]byte, bool) {
+	if path.IsAbs(rel) || strings.ContainsAny(rel, "\\\x00") {
+		return nil, false
+	}
+	b, err := t.read(path.Join(path.Dir(name), rel))
+	return b, err == nil
+}
+
+// file reads one dependency file with both readers and matches what they found.
+func (t *tree) file(name string) error {
+	b, err := t.read(name)
+	if err != nil {
+		t.problem(sbom.ProblemUnparsable, name, 0, "the file cannot be read: "+err.Error(), "make it a regular file inside the tree, within the bounds")
+		return nil
+	}
+	if t.bytes += int64(len(b)); t.bytes > t.limit.bytes {
+		return fmt.Errorf("dependency files of more than %d bytes: %w", t.limit.bytes, ErrTooLarge)
+	}
+	format, own := lockfile.Match(name)
+	formatName := string(format)
+	var res lockfile.Result
+	var ownErr error
+	if own {
+		res, ownErr = lockfile.Parse(format, name, b, func(rel string) ([]byte, bool) { return t.sibling(name, rel) })
+		if ownErr != nil {
+			code := sbom.ProblemUnparsable
+			if errors.Is(ownErr, lockfile.ErrUnsupported) {
+				code = sbom.ProblemUnsupported
+			}
+			t.problem(code, name, 0, ownErr.Error(), "generate the file again with its own tool")
+		}
+		if res.Version != "" {
+			formatName += " " + res.Version
+		}
+	} else {
+		formatName, _ = syftOnly(name)
+	}
+	t.byFile = append(t.byFile, parsed{name, format, res, ownErr != nil})
+	t.inv.Files = append(t.inv.Files, sbom.File{Path: name, Format: formatName, Digest: trust.NewRaw("", "", b).Digest})
+	t.inv.Problems = append(t.inv.Problems, res.Problems...)
+
+	theirs, err := t.bySyft(name, format, b)
+	if err != nil && ownErr == nil {
+		t.problem(sbom.ProblemUnparsable, name, 0, "Syft cannot read the file: "+firstLine(err.Error()), "generate the file again with its own tool")
+	}
+	if !own || ownErr != nil {
+		// Nothing to compare with; for a file that the own reader refuses, the
+		// problem above says so once.
+		t.inv.Components = append(t.inv.Components, theirs...)
+	} else {
+		t.inv.Components = append(t.inv.Components, compare(name, format, res.Components, theirs)...)
+	}
+	if len(t.inv.Components) > t.limit.components {
+		return fmt.Errorf("more than %d components: %w", t.limit.components, ErrTooLarge)
+	}
+	return nil
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	const max = 300
+	if len(s) > max {
+		s = strings.ToValidUTF8(s[:max], "") + "…"
+	}
+	return s
+}
+
+// withoutLock finds manifests that ask for dependencies and that no lock file covers: none
+// beside it, and none above whose workspace it is a member of.
+func (t *tree) withoutLock() {
+	byPath := make(map[string]*parsed, len(t.byFile))
+	for i := range t.byFile {
+		byPath[t.byFile[i].path] = &t.byFile[i]
+	}
+	for i := range t.byFile {
+		p := &t.byFile[i]
+		if !p.format.IsManifest() || p.failed || p.result.Declared == 0 || strings.EqualFold(path.Base(p.path), "Directory.Packages.props") {
+			continue
+		}
+		locks := p.format.Locks(p.path)
+		if !t.locked(p, locks, byPath) {
+			t.problem(sbom.ProblemNoLock, p.path, 0, fmt.Sprintf("%s asks for %d dependencies and no lock file pins them", path.Base(p.path), p.result.Declared), "commit one of: "+strings.Join(locks, ", "))
+		}
+	}
+}
+
+func (t *tree) locked(p *parsed, locks []string, byPath map[string]*parsed) bool {
+	dir := path.Dir(p.path)
+	for at := dir; ; at = path.Dir(at) {
+		for _, lock := range locks {
+			name := path.Join(at, lock)
+			l := byPath[name]
+			if l == nil {
+				if at == dir {
+					// Beside the manifest, though not scanned itself (a single file was named).
+					if fi, err := fs.Stat(t.fsys, name); err == nil && fi.Mode().IsRegular() {
+						return true
+					}
+				}
+				continue
+			}
+			if at == dir || l.failed || covers(l, at, dir, p.result.Project) {
+				return true
+			}
+		}
+		if at == "." {
+			return false
+		}
+	}
+}
+
+// covers reports whether the lock file in directory at is also the one of the
+// project in dir below. yarn.lock cannot say which members it has.
+func covers(l *parsed, at, dir, project string) bool {
+	rel := strings.TrimPrefix(strings.TrimPrefix(dir, at), "/")
+	if at == "." {
+		rel = dir
+	}
+	for _, m := range l.result.Members {
+		if path.Clean(m) == rel {
+			return true
+		}
+	}
+	for _, c := range l.result.Components {
+		if c.Kind != sbom.KindWorkspace && c.Kind != sbom.KindPath {
+			continue
+		}
+		if project != "" && (c.Release.Package.FullName() == project || c.Release.Package.Name == project) || c.Origin != "" && path.Clean(c.Origin) == rel {
+			return true
+		}
+	}
+	return l.format == lockfile.YarnLock && len(l.result.Members) == 0
+}
+
+// rivals are formats that lock the same manifest: where two of them lie in one
+// directory, both must say the same.
+var rivals = [][]lockfile.Format{
+	{lockfile.PackageLock, lockfile.PnpmLock, lockfile.YarnLock, lockfile.BunLock},
+	{lockfile.UvLock, lockfile.PoetryLock, lockfile.PdmLock, lockfile.PipfileLock, lockfile.PyLock},
+}
+
+// conflicts compares lock files that stand side by side.
+func (t *tree) conflicts() {
+	for _, group := range rivals {
+		dirs := map[string][]*parsed{}
+		for i := range t.byFile {
+			if p := &t.byFile[i]; slices.Contains(group, p.format) && !p.failed {
+				dirs[path.Dir(p.path)] = append(dirs[path.Dir(p.path)], p)
+			}
+		}
+		for _, ps := range dirs {
+			for _, other := range ps[1:] {
+				if diff := disagreement(ps[0].result.Components, other.result.Components); diff != "" {
+					t.problem(sbom.ProblemConflict, other.path, 0, fmt.Sprintf("%s and %s lock one project and disagree: %s", path.Base(ps[0].path), path.Base(other.path), diff),
+						"keep the lock file of the package manager that is used, and delete the other")
+				}
+			}
+		}
+	}
+}
+
+// disagreement names the first release that only one of two lock files has, or whose
+// digests differ; "" if they agree.
+func disagreement(a, b []sbom.Component) string {
+	index := func(cs []sbom.Component) map[trust.Release]trust.Digests {
+		m := map[trust.Release]trust.Digests{}
+		for _, c := range cs {
+			if c.Kind == sbom.KindRegistry && c.Scope != sbom.ScopeOptional {
+				var ds trust.Digests
+				for _, f := range c.Artifacts {
+					if f.Name == "" {
+						ds = append(ds, f.Digests...)
+					}
+				}
+				m[c.Release] = ds
+			}
+		}
+		return m
+	}
+	ia, ib := index(a), index(b)
+	var diffs []string
+	for r, ds := range ia {
+		other, ok := ib[r]
+		switch {
+		case !ok:
+			diffs = append(diffs, r.PURL()+" is only in the first")
+		case ds.Compare(other) == trust.Disagree:
+			diffs = append(diffs, r.PURL()+" has different digests")
+		}
+	}
+	for r := range ib {
+		if _, ok := ia[r]; !ok {
+			diffs = append(diffs, r.PURL()+" is only in the second")
+		}
+	}
+	if len(diffs) == 0 {
+		return ""
+	}
+	slices.Sort(diffs)
+	if len(diffs) == 1 {
+		return diffs[0]
+	}
+	return fmt.Sprintf("%s, and %d more", diffs[0], len(diffs)-1)
+}
+
+// maxLocations bounds the places that are kept of one component.
+const maxLocations = 256
+
+// merge joins equal components of different files into one with several
+// locations. Components of one release whose bytes differ stay apart, and are
+// marked if they contradict each other.
+func merge(in []sbom.Component) []sbom.Component {
+	out := make([]sbom.Component, 0, len(in))
+	seen := make(map[string][]int, len(in))
+	for _, c := range in {
+		key := c.Key()
+		joined := false
+		for _, n := range seen[key] {
+			old := &out[n]
+			if !equalStatement(old, &c) {
+				continue
+			}
+			joined = true
+			for _, l := range c.Locations {
+				if len(old.Locations) < maxLocations && !slices.Contains(old.Locations, l) {
+					old.Locations = append(old.Locations, l)
+				}
+			}
+			if c.Scope == sbom.ScopeRuntime || c.Scope == sbom.ScopeUnknown || old.Scope == sbom.ScopeDevelopment {
+				if old.Scope != sbom.ScopeRuntime {
+					old.Scope = c.Scope
+				}
+			}
+			if c.Relation == sbom.RelationDirect || old.Relation == sbom.RelationUnknown {
+				old.Relation = c.Relation
+			}
+			old.InstallCode = old.InstallCode || c.InstallCode
+			for _, p := range c.Problems {
+				if !slices.ContainsFunc(old.Problems, func(o sbom.Problem) bool { return o.Code == p.Code && o.Detail == p.Detail }) {
+					old.Problems = append(old.Problems, p)
+				}
+			}
+			break
+		}
+		if joined {
+			continue
+		}
+		for _, n := range seen[key] {
+			if old := &out[n]; contradict(old, &c) {
+				for _, one := range []*sbom.Component{old, &c} {
+					if !slices.ContainsFunc(one.Problems, func(p sbom.Problem) bool { return p.Code == sbom.ProblemConflict }) {
+						other := old
+						if one == old {
+							other = &c
+						}
+						one.Problems = append(one.Problems, sbom.Problem{Code: sbom.ProblemConflict, Location: one.Locations[0],
+							Detail: "another file states other digests for this release: " + other.Locations[0].Path, Remedy: "find out which of the two is upstream's, and regenerate the other file"})
+					}
+				}
+			}
+		}
+		seen[key] = append(seen[key], len(out))
+		out = append(out, c)
+	}
+	return out
+}
+
+func equalStatement(a, b *sbom.Component) bool {
+	return a.Registry == b.Registry && a.Replaces == b.Replaces && slices.EqualFunc(a.Artifacts, b.Artifacts, func(x, y trust.Artifact) bool {
+		return x.Name == y.Name && x.URL == y.URL && slices.Equal(x.Digests, y.Digests)
+	})
+}
+
+func contradict(a, b *sbom.Component) bool {
+	for _, x := range a.Artifacts {
+		for _, y := range b.Artifacts {
+			if x.Name == y.Name && x.Digests.Compare(y.Digests) == trust.Disagree {
+				return true
+			}
+		}
+	}
+	return false
+}
