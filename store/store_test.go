@@ -142,6 +142,7 @@ func TestRecordAndRead(t *testing.T) {
 	if err != nil || len(ds) != 1 || ds[0].ID != d.ID {
 		t.Fatalf("decisions %+v, %v", ds, err)
 	}
+	check(t, s)
 	proof, err := s.Prove(ctx, d.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -149,5 +150,12 @@ func TestRecordAndRead(t *testing.T) {
 	p, err := VerifyProof(proof, s.VerifierKey())
 	if err != nil || p.Leaf.ID != d.ID {
 		t.Fatalf("proof %+v, %v", p, err)
+	}
+}
+
+func check(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Check(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -64,6 +64,9 @@ type Revocation struct {
 	At     time.Time `json:"at"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
+	// Origin names the trust set that revoked it; empty for a revocation made
+	// here, which no import lifts.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Acceptance says that a signer is accepted for a scope, or that it is not any
