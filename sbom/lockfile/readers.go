@@ -34,6 +34,52 @@ func readers(format Format) (func(*file) error, bool) {
 		return parseRequirements, true
 	case CargoLock:
 		return parseCargoLock, true
+	case GemfileLock:
+		return parseGemfileLock, true
+	case ComposerLock:
+		return parseComposerLock, true
+	case NuGetLock:
+		return parseNuGetLock, true
+	case NuGetAssets:
+		return parseNuGetAssets, true
+	case NuGetConfig:
+		return parseNuGetConfig, true
+	case GradleLock:
+		return parseGradleLock, true
+	case GradleVerification:
+		return parseGradleVerification, true
+	case MavenPOM:
+		return parsePOM, true
+	case MixLock:
+		return parseMixLock, true
+	case PubspecLock:
+		return parsePubspecLock, true
+	case TerraformLock:
+		return parseTerraformLock, true
+	case SwiftResolved:
+		return parseSwiftResolved, true
+	case PodfileLock:
+		return parsePodfileLock, true
+	case CondaLock:
+		return parseCondaLock, true
+	case BunLock:
+		return parseBunLock, true
+	case DenoLock:
+		return parseDenoLock, true
+	case ChartYAML:
+		return parseChart, true
+	case ChartLock:
+		return parseChartLock, true
+	case Workflow:
+		return parseWorkflow, true
+	case Action:
+		return parseAction, true
+	case Dockerfile:
+		return parseDockerfile, true
+	case Compose:
+		return parseCompose, true
+	case Kubernetes:
+		return parseKubernetes, true
 	}
 	return nil, false
 }
