@@ -1,0 +1,55 @@
+//go:build live
+
+package golang
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/trust"
+)
+
+// TestLive asks the proxy of the environment and the live checksum database.
+func TestLive(t *testing.T) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := EnvFromOS(os.Getenv, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := upstream.New(upstream.Config{Version: "live-test", CacheDir: t.TempDir(), Clock: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(Config{Getter: c, State: &adaptertest.State{}, Env: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m, h1 := range map[module.Version]string{
+		{Path: "golang.org/x/mod", Version: "v0.20.0"}:          "h1:utOm6MM3R3dnawAiJgn0y+xvuYRsm1RKM/4giyfDgV0=",
+		{Path: "github.com/BurntSushi/toml", Version: "v1.4.0"}: "h1:kuoIxZQy2WRRk1pttg9asf+WVv6tWQuBNVmK8+nqPr0=",
+	} {
+		d, err := trust.ParseDigest(h1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := collect(t, a, adapter.Request{Component: component(t, m, trust.Artifact{Digests: trust.Digests{d}}), Bytes: true, History: 2})
+		for _, ev := range res.Evidence {
+			expect(t, ev, trust.Verified, "")
+		}
+		if res.Facts.Published.IsZero() || res.Facts.LatestKnown == "" || len(res.History) != 2 {
+			t.Errorf("%s: facts %+v, history %+v", m, res.Facts, res.History)
+		}
+		res = collect(t, a, adapter.Request{Component: component(t, m, trust.Artifact{Digests: trust.Digests{zero}})})
+		expect(t, first(t, res, trust.CheckChecksumDB), trust.Failed, trust.ReasonWrongDigest)
+	}
+	t.Logf("%+v", c.Stats())
+}
