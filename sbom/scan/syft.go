@@ -104,8 +104,8 @@ func syftOnly(name string) (format string, ok bool) {
 }
 
 // bySyft returns what Syft's cataloger finds in one file. An error may come
-// with components. A panic of the library is an error.
-func (t *tree) bySyft(name string, format lockfile.Format, content []byte) (out []sbom.Component, err error) {
+// with packages. A panic of the library is an error.
+func (t *tree) bySyft(name string, format lockfile.Format, content []byte) (out []pkg.Package, err error) {
 	cataloger := onlySyft[path.Base(name)]
 	if s, ok := seconds[format]; ok {
 		cataloger = s.cataloger
@@ -118,13 +118,19 @@ func (t *tree) bySyft(name string, format lockfile.Format, content []byte) (out 
 			out, err = nil, fmt.Errorf("the cataloger panicked: %v", r)
 		}
 	}()
-	packages, _, err := cataloger().Catalog(t.ctx, &oneFile{tree: t, path: name, content: content})
+	out, _, err = cataloger().Catalog(t.ctx, &oneFile{tree: t, path: name, content: trim(format, content)})
+	return out, err
+}
+
+// components makes components of everything that Syft found.
+func components(packages []pkg.Package, name string) []sbom.Component {
+	out := make([]sbom.Component, 0, len(packages))
 	for i := range packages {
 		if c, ok := fromSyft(&packages[i], name); ok {
 			out = append(out, c)
 		}
 	}
-	return out, err
+	return out
 }
 
 // fromSyft makes a component of what Syft found. Names that cannot be shown
@@ -189,69 +195,89 @@ func looseName(r trust.Release) string {
 	return strings.ToLower(r.Package.Name)
 }
 
-func looseKey(r trust.Release) string {
-	return looseName(r) + " " + strings.TrimPrefix(r.Version, "v")
+func looseKey(name string, version string) string {
+	return name + " " + strings.TrimPrefix(version, "v")
+}
+
+// looseNames returns the name and key of a package of Syft's. Most are npm
+// packages by the thousand, for which no release need be made.
+func looseNames(p *pkg.Package, file string) (name, key string, c sbom.Component, ok bool) {
+	if p.Type == pkg.NpmPkg {
+		name = "npm " + strings.ToLower(p.Name)
+		return name, looseKey(name, p.Version), c, true
+	}
+	if c, ok = fromSyft(p, file); !ok {
+		return "", "", c, false
+	}
+	name = looseName(c.Release)
+	return name, looseKey(name, c.Release.Version), c, true
 }
 
 // compare matches what both readers found in one file and returns the
 // components of the own reader, marked where they are alone, and those of Syft
 // that the own reader lacks. The rule stands in the package comment.
-func compare(name string, format lockfile.Format, own, theirs []sbom.Component) []sbom.Component {
+func compare(file string, format lockfile.Format, own []sbom.Component, theirs []pkg.Package) []sbom.Component {
 	s, both := seconds[format]
 	if !both || len(theirs) == 0 {
 		return own
 	}
-	exact, loose := make(map[string]bool, len(own)), make(map[string]bool)
+	keys := make([]string, len(own))
+	exact, loose := make(map[string]bool, len(own)), map[string]bool{}
 	for i := range own {
 		c := &own[i]
-		exact[looseKey(c.Release)] = true
+		name := looseName(c.Release)
+		keys[i] = looseKey(name, c.Release.Version)
+		exact[keys[i]] = true
 		if c.Kind == sbom.KindRegistry || c.Kind == sbom.KindUnknown {
 			if c.Alias == "" && c.Replaces.IsZero() && c.Release.Version != "" && c.Release.Package.Type != "github" && c.Release.Package.Type != "githubactions" {
 				continue
 			}
 		}
-		loose[looseName(c.Release)] = true
+		loose[name] = true
+		typ := c.Release.Package.Type
 		if !c.Replaces.IsZero() {
 			loose[looseName(c.Replaces)] = true
 		}
 		if c.Alias != "" {
-			typ := c.Release.Package.Type
 			loose[typ+" "+strings.ToLower(c.Alias)] = true
 			loose[strings.ToLower(c.Alias)] = true
 		}
 		if c.Origin != "" {
-			loose[c.Release.Package.Type+" "+strings.ToLower(path.Base(c.Origin))] = true
+			loose[typ+" "+strings.ToLower(path.Base(c.Origin))] = true
 		}
 	}
 	seen := make(map[string]bool, len(theirs))
-	seenName := make(map[string]bool, len(theirs))
-	for _, c := range theirs {
-		key := looseKey(c.Release)
-		seenName[looseName(c.Release)] = true
-		if seen[key] {
+	for i := range theirs {
+		name, key, c, ok := looseNames(&theirs[i], file)
+		if !ok || seen[key] {
 			continue
 		}
 		seen[key] = true
-		if exact[key] || loose[looseName(c.Release)] || c.Release.Package.Type == "golang" && c.Release.Package.Name == "stdlib" {
+		if exact[key] || loose[name] || name == "golang stdlib" {
 			continue
 		}
+		if c.Release.IsZero() {
+			if c, ok = fromSyft(&theirs[i], file); !ok {
+				continue
+			}
+		}
 		c.Problems = append(c.Problems, sbom.Problem{Code: sbom.ProblemOneSided, Location: c.Locations[0],
-			Detail: "only Syft sees this package in " + name, Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
+			Detail: "only Syft sees this package in " + file, Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
 		own = append(own, c)
 	}
 	if !s.complete {
 		return own
 	}
-	for i := range own {
+	for i := range keys {
 		c := &own[i]
-		if c.Scope == sbom.ScopeDevelopment && !strings.HasPrefix(looseName(c.Release), "npm ") {
+		if c.Scope == sbom.ScopeDevelopment && c.Release.Package.Type != "npm" {
 			continue // Syft drops development packages of composer.lock and others
 		}
-		if c.Kind != sbom.KindRegistry || c.Alias != "" || c.Release.Version == "" || !c.Replaces.IsZero() || seen[looseKey(c.Release)] {
+		if c.Kind != sbom.KindRegistry || c.Alias != "" || c.Release.Version == "" || !c.Replaces.IsZero() || seen[keys[i]] {
 			continue
 		}
 		c.Problems = append(c.Problems, sbom.Problem{Code: sbom.ProblemOneSided, Location: c.Locations[0],
-			Detail: "only headgate's own reader sees this package in " + name + "; Syft does not", Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
+			Detail: "only headgate's own reader sees this package in " + file + "; Syft does not", Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
 	}
 	return own
 }

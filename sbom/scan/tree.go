@@ -9,6 +9,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/anchore/syft/syft/pkg"
 
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/sbom/lockfile"
@@ -52,6 +55,9 @@ type tree struct {
 	bytes  int64
 	inv    *sbom.Inventory
 	byFile []parsed
+	// reading guards fsys: the two readers of a file ask for its neighbours at the
+	// same time, and not every fs.FS stands that.
+	reading sync.Mutex
 }
 
 // parsed is one dependency file with what was found in it.
@@ -168,6 +174,8 @@ func (t *tree) read(name string) ([]byte, error) {
 	if !fs.ValidPath(name) {
 		return nil, fs.ErrInvalid
 	}
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	fi, err := fs.Stat(t.fsys, name)
 	if err != nil {
 		return nil, err
@@ -217,6 +225,16 @@ func (t *tree) file(name string) error {
 	formatName := string(format)
 	var res lockfile.Result
 	var ownErr error
+	// The two readings share nothing but the bytes, and take as long as each other.
+	type reading struct {
+		packages []pkg.Package
+		err      error
+	}
+	second := make(chan reading, 1)
+	go func() {
+		packages, err := t.bySyft(name, format, b)
+		second <- reading{packages, err}
+	}()
 	if own {
 		res, ownErr = lockfile.Parse(format, name, b, func(rel string) ([]byte, bool) { return t.sibling(name, rel) })
 		if ownErr != nil {
@@ -236,16 +254,16 @@ func (t *tree) file(name string) error {
 	t.inv.Files = append(t.inv.Files, sbom.File{Path: name, Format: formatName, Digest: trust.NewRaw("", "", b).Digest})
 	t.inv.Problems = append(t.inv.Problems, res.Problems...)
 
-	theirs, err := t.bySyft(name, format, b)
-	if err != nil && ownErr == nil {
-		t.problem(sbom.ProblemUnparsable, name, 0, "Syft cannot read the file: "+firstLine(err.Error()), "generate the file again with its own tool")
+	theirs := <-second
+	if theirs.err != nil && ownErr == nil {
+		t.problem(sbom.ProblemUnparsable, name, 0, "Syft cannot read the file: "+firstLine(theirs.err.Error()), "generate the file again with its own tool")
 	}
 	if !own || ownErr != nil {
 		// Nothing to compare with; for a file that the own reader refuses, the
 		// problem above says so once.
-		t.inv.Components = append(t.inv.Components, theirs...)
+		t.inv.Components = append(t.inv.Components, components(theirs.packages, name)...)
 	} else {
-		t.inv.Components = append(t.inv.Components, compare(name, format, res.Components, theirs)...)
+		t.inv.Components = append(t.inv.Components, compare(name, format, res.Components, theirs.packages)...)
 	}
 	if len(t.inv.Components) > t.limit.components {
 		return fmt.Errorf("more than %d components: %w", t.limit.components, ErrTooLarge)
@@ -407,7 +425,7 @@ const maxLocations = 256
 // locations. Components of one release whose bytes differ stay apart, and are
 // marked if they contradict each other.
 func merge(in []sbom.Component) []sbom.Component {
-	out := make([]sbom.Component, 0, len(in))
+	out := in[:0]
 	seen := make(map[string][]int, len(in))
 	for _, c := range in {
 		key := c.Key()
