@@ -412,6 +412,17 @@ func TestRetractedAndDeprecated(t *testing.T) {
 	}
 }
 
+func TestNewestVersion(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "", "junk v1": "", "v1.0.0\nv1.10.0\nv1.9.0": "v1.10.0", "v1.0.0 v1.1.0-rc.1": "v1.0.0", "v1.0.0-a v1.0.0-b": "v1.0.0-b",
+		"v1.5.0 v2.0.0+incompatible": "v1.5.0", "v2.0.0+incompatible v3.0.0+incompatible": "v3.0.0+incompatible", "v2.0.0": "",
+	} {
+		if got := newest("example.com/mod", list); got != want {
+			t.Errorf("%q: %q, want %q", list, got, want)
+		}
+	}
+}
+
 func TestHistory(t *testing.T) {
 	w := newWorld(t)
 	var m module.Version
@@ -579,7 +590,7 @@ func TestCachedLieIsAskedAgain(t *testing.T) {
 	expect(t, collect(t, newAdapter(), adapter.Request{Component: w.component(m)}).Evidence[0], trust.Verified, "")
 	before := w.asked("")
 	expect(t, collect(t, newAdapter(), adapter.Request{Component: w.component(m)}).Evidence[0], trust.Verified, "")
-	if got := w.asked("") - before; got > 1 { // nothing but @latest may be due, and its age is not reached
+	if got := w.asked("") - before; got > 1 { // nothing but the version list may be due, and its age is not reached
 		t.Errorf("%d requests with a warm cache", got)
 	}
 }

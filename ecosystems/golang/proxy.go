@@ -165,20 +165,28 @@ func (a *Adapter) facts(ctx context.Context, m module.Version) trust.Facts {
 }
 
 // latest returns the newest version and its go.mod, in which retractions and
-// deprecation of all versions stand.
+// deprecation of all versions stand. Like the go command, it takes the list of
+// versions first, and @latest where that is empty.
 func (a *Adapter) latest(ctx context.Context, mod string) (string, *modfile.File, error) {
-	r, err := a.ask(ctx, mod, "/@latest", MaxInfo, latestAge)
+	r, err := a.ask(ctx, mod, "/@v/list", MaxList, latestAge)
 	if err != nil {
 		return "", nil, err
 	}
-	var i info
-	if err := json.Unmarshal(r.Body, &i); err != nil {
-		return "", nil, fmt.Errorf("reading the latest version: %w", err)
+	version := newest(mod, string(r.Body))
+	if version == "" {
+		if r, err = a.ask(ctx, mod, "/@latest", MaxInfo, latestAge); err != nil {
+			return "", nil, err
+		}
+		var i info
+		if err := json.Unmarshal(r.Body, &i); err != nil {
+			return "", nil, fmt.Errorf("reading the latest version: %w", err)
+		}
+		if module.Check(mod, i.Version) != nil {
+			return "", nil, fmt.Errorf("latest version %.60q is no version of the module", i.Version)
+		}
+		version = i.Version
 	}
-	if module.Check(mod, i.Version) != nil {
-		return "", nil, fmt.Errorf("latest version %.60q is no version of the module", i.Version)
-	}
-	v, err := module.EscapeVersion(i.Version)
+	v, err := module.EscapeVersion(version)
 	if err != nil {
 		return "", nil, err
 	}
@@ -189,7 +197,31 @@ func (a *Adapter) latest(ctx context.Context, mod string) (string, *modfile.File
 	if err != nil {
 		return "", nil, fmt.Errorf("reading the latest go.mod: %w", err)
 	}
-	return i.Version, mf, nil
+	return version, mf, nil
+}
+
+// newest picks from a version list as the go command does: releases before
+// pre-releases, and versions of modules before +incompatible ones.
+func newest(mod, list string) string {
+	rank := func(v string) int {
+		switch {
+		case semver.Prerelease(v) != "":
+			return 0
+		case strings.HasSuffix(v, "+incompatible"):
+			return 1
+		}
+		return 2
+	}
+	best := ""
+	for v := range strings.FieldsSeq(list) {
+		if module.Check(mod, v) != nil {
+			continue
+		}
+		if best == "" || rank(v) > rank(best) || rank(v) == rank(best) && semver.Compare(v, best) > 0 {
+			best = v
+		}
+	}
+	return best
 }
 
 // history looks up the releases before m, newest first.

@@ -8,16 +8,15 @@ import (
 	"strings"
 )
 
-// special are address ranges that are not the public internet although
-// netip's own predicates do not name them (IANA special-purpose registries).
+// special are address ranges that can lead to private or own machines although
+// netip's own predicates do not name them (IANA special-purpose registries). The
+// IPv4 documentation ranges are not among them: nothing private has them by
+// convention, and networks that intercept DNS answer with them for public hosts.
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT; also the metadata address of one cloud
 	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
 	netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("2001::/32"), // Teredo, embeds an IPv4 address
 	netip.MustParsePrefix("2001:db8::/32"),
