@@ -210,7 +210,12 @@ func looseNames(p *pkg.Package, file string) (name, key string, c sbom.Component
 		return "", "", c, false
 	}
 	name = looseName(c.Release)
-	return name, looseKey(name, c.Release.Version), c, true
+	version := c.Release.Version
+	if c.Release.Package.Type == "gem" {
+		// Syft takes the platform for a part of the version, which has no dash of its own.
+		version, _, _ = strings.Cut(version, "-")
+	}
+	return name, looseKey(name, version), c, true
 }
 
 // compare matches what both readers found in one file and returns the

@@ -93,8 +93,7 @@ func (t *tree) inventory(files []string) (*sbom.Inventory, error) {
 			return nil, fmt.Errorf("scanning %s: %w", t.inv.Source.Name, err)
 		}
 	}
-	t.withoutLock()
-	t.conflicts()
+	t.projects()
 	t.inv.Components = merge(t.inv.Components)
 	t.inv.Sort()
 	return t.inv, nil
@@ -250,7 +249,9 @@ func (t *tree) file(name string) error {
 	} else {
 		formatName, _ = syftOnly(name)
 	}
-	t.byFile = append(t.byFile, parsed{name, format, res, ownErr != nil})
+	if own {
+		t.byFile = append(t.byFile, parsed{name, format, res, ownErr != nil})
+	}
 	t.inv.Files = append(t.inv.Files, sbom.File{Path: name, Format: formatName, Digest: trust.NewRaw("", "", b).Digest})
 	t.inv.Problems = append(t.inv.Problems, res.Problems...)
 
@@ -280,142 +281,36 @@ func firstLine(s string) string {
 	return s
 }
 
-// withoutLock finds manifests that ask for dependencies and that no lock file covers: none
-// beside it, and none above whose workspace it is a member of.
-func (t *tree) withoutLock() {
-	byPath := make(map[string]*parsed, len(t.byFile))
-	for i := range t.byFile {
-		byPath[t.byFile[i].path] = &t.byFile[i]
-	}
-	for i := range t.byFile {
-		p := &t.byFile[i]
-		if !p.format.IsManifest() || p.failed || p.result.Declared == 0 || strings.EqualFold(path.Base(p.path), "Directory.Packages.props") {
-			continue
+// projects judges the files together: manifests that no lock file covers, and lock
+// files of one project that disagree.
+func (t *tree) projects() {
+	var sound, all []lockfile.Result
+	read := make(map[string]bool, len(t.byFile))
+	for _, p := range t.byFile {
+		read[p.path] = true
+		if !p.failed {
+			sound = append(sound, p.result)
 		}
-		locks := p.format.Locks(p.path)
-		if !t.locked(p, locks, byPath) {
-			t.problem(sbom.ProblemNoLock, p.path, 0, fmt.Sprintf("%s asks for %d dependencies and no lock file pins them", path.Base(p.path), p.result.Declared), "commit one of: "+strings.Join(locks, ", "))
-		}
+		p.result.Path, p.result.Format = p.path, p.format
+		all = append(all, p.result)
 	}
-}
-
-func (t *tree) locked(p *parsed, locks []string, byPath map[string]*parsed) bool {
-	dir := path.Dir(p.path)
-	for at := dir; ; at = path.Dir(at) {
-		for _, lock := range locks {
-			name := path.Join(at, lock)
-			l := byPath[name]
-			if l == nil {
-				if at == dir {
-					// Beside the manifest, though not scanned itself (a single file was named).
-					if fi, err := fs.Stat(t.fsys, name); err == nil && fi.Mode().IsRegular() {
-						return true
-					}
-				}
+	// A lock file beside a manifest counts though it was not scanned itself:
+	// a single file was named.
+	for _, p := range t.byFile {
+		for _, name := range p.format.Locks(p.path) {
+			name = path.Join(path.Dir(p.path), name)
+			if read[name] {
 				continue
 			}
-			if at == dir || l.failed || covers(l, at, dir, p.result.Project) {
-				return true
-			}
-		}
-		if at == "." {
-			return false
-		}
-	}
-}
-
-// covers reports whether the lock file in directory at is also the one of the
-// project in dir below. yarn.lock cannot say which members it has.
-func covers(l *parsed, at, dir, project string) bool {
-	rel := strings.TrimPrefix(strings.TrimPrefix(dir, at), "/")
-	if at == "." {
-		rel = dir
-	}
-	for _, m := range l.result.Members {
-		if path.Clean(m) == rel {
-			return true
-		}
-	}
-	for _, c := range l.result.Components {
-		if c.Kind != sbom.KindWorkspace && c.Kind != sbom.KindPath {
-			continue
-		}
-		if project != "" && (c.Release.Package.FullName() == project || c.Release.Package.Name == project) || c.Origin != "" && path.Clean(c.Origin) == rel {
-			return true
-		}
-	}
-	return l.format == lockfile.YarnLock && len(l.result.Members) == 0
-}
-
-// rivals are formats that lock the same manifest: where two of them lie in one
-// directory, both must say the same.
-var rivals = [][]lockfile.Format{
-	{lockfile.PackageLock, lockfile.PnpmLock, lockfile.YarnLock, lockfile.BunLock},
-	{lockfile.UvLock, lockfile.PoetryLock, lockfile.PdmLock, lockfile.PipfileLock, lockfile.PyLock},
-}
-
-// conflicts compares lock files that stand side by side.
-func (t *tree) conflicts() {
-	for _, group := range rivals {
-		dirs := map[string][]*parsed{}
-		for i := range t.byFile {
-			if p := &t.byFile[i]; slices.Contains(group, p.format) && !p.failed {
-				dirs[path.Dir(p.path)] = append(dirs[path.Dir(p.path)], p)
-			}
-		}
-		for _, ps := range dirs {
-			for _, other := range ps[1:] {
-				if diff := disagreement(ps[0].result.Components, other.result.Components); diff != "" {
-					t.problem(sbom.ProblemConflict, other.path, 0, fmt.Sprintf("%s and %s lock one project and disagree: %s", path.Base(ps[0].path), path.Base(other.path), diff),
-						"keep the lock file of the package manager that is used, and delete the other")
-				}
+			if fi, err := fs.Stat(t.fsys, name); err == nil && fi.Mode().IsRegular() {
+				format, _ := lockfile.Match(name)
+				read[name] = true
+				all = append(all, lockfile.Result{Path: name, Format: format})
 			}
 		}
 	}
-}
-
-// disagreement names the first release that only one of two lock files has, or whose
-// digests differ; "" if they agree.
-func disagreement(a, b []sbom.Component) string {
-	index := func(cs []sbom.Component) map[trust.Release]trust.Digests {
-		m := map[trust.Release]trust.Digests{}
-		for _, c := range cs {
-			if c.Kind == sbom.KindRegistry && c.Scope != sbom.ScopeOptional {
-				var ds trust.Digests
-				for _, f := range c.Artifacts {
-					if f.Name == "" {
-						ds = append(ds, f.Digests...)
-					}
-				}
-				m[c.Release] = ds
-			}
-		}
-		return m
-	}
-	ia, ib := index(a), index(b)
-	var diffs []string
-	for r, ds := range ia {
-		other, ok := ib[r]
-		switch {
-		case !ok:
-			diffs = append(diffs, r.PURL()+" is only in the first")
-		case ds.Compare(other) == trust.Disagree:
-			diffs = append(diffs, r.PURL()+" has different digests")
-		}
-	}
-	for r := range ib {
-		if _, ok := ia[r]; !ok {
-			diffs = append(diffs, r.PURL()+" is only in the second")
-		}
-	}
-	if len(diffs) == 0 {
-		return ""
-	}
-	slices.Sort(diffs)
-	if len(diffs) == 1 {
-		return diffs[0]
-	}
-	return fmt.Sprintf("%s, and %d more", diffs[0], len(diffs)-1)
+	t.inv.Problems = append(t.inv.Problems, lockfile.Uncovered(all)...)
+	t.inv.Problems = append(t.inv.Problems, lockfile.Conflicts(sound)...)
 }
 
 // maxLocations bounds the places that are kept of one component.
