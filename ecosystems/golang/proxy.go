@@ -214,7 +214,7 @@ func newest(mod, list string) string {
 	}
 	best := ""
 	for v := range strings.FieldsSeq(list) {
-		if module.Check(mod, v) != nil {
+		if module.Check(mod, v) != nil || module.CanonicalVersion(v) != v {
 			continue
 		}
 		if best == "" || rank(v) > rank(best) || rank(v) == rank(best) && semver.Compare(v, best) > 0 {
@@ -232,7 +232,7 @@ func (a *Adapter) history(ctx context.Context, m module.Version, n int) []trust.
 	}
 	var vs []string
 	for v := range strings.FieldsSeq(string(r.Body)) {
-		if module.Check(m.Path, v) == nil && semver.Compare(v, m.Version) < 0 {
+		if module.Check(m.Path, v) == nil && module.CanonicalVersion(v) == v && semver.Compare(v, m.Version) < 0 {
 			vs = append(vs, v)
 		}
 	}

@@ -1,0 +1,163 @@
+package ecosystems
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/cargo"
+	"github.com/headgate/headgate/ecosystems/golang"
+	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/pypi"
+	"github.com/headgate/headgate/ecosystems/upstream"
+)
+
+// Settings are what the user's environment and home say to all ecosystems. The
+// scanned tree's files are never among them.
+type Settings struct {
+	Go    golang.Environment
+	NPM   npm.Config
+	PyPI  pypi.Config
+	Cargo cargo.Config
+	// Netrc is the user's .netrc.
+	Netrc upstream.Credentials
+}
+
+// SettingsOf reads the settings: getenv and environ ("KEY=value" entries) are
+// the user's environment, home is the user's home directory, empty for none. A
+// setting that cannot be understood is an error that names the ecosystem.
+func SettingsOf(getenv func(string) string, environ []string, home string) (Settings, error) {
+	var (
+		s   Settings
+		err error
+	)
+	if s.Go, err = golang.EnvFromOS(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of Go: %w", err)
+	}
+	if s.NPM, err = npm.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of npm: %w", err)
+	}
+	if s.PyPI, err = pypi.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of PyPI: %w", err)
+	}
+	if s.Cargo, err = cargo.ConfigFromEnv(getenv, environ, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of Cargo: %w", err)
+	}
+	netrc := getenv("NETRC")
+	if netrc == "" && home != "" {
+		netrc = filepath.Join(home, ".netrc")
+	}
+	s.Netrc = upstream.Scopes(nil)
+	if netrc != "" {
+		if s.Netrc, err = upstream.LoadNetrc(netrc); err != nil {
+			return Settings{}, err
+		}
+	}
+	return s, nil
+}
+
+// Credentials are those of all ecosystems for upstream.Config, .netrc last.
+func (s Settings) Credentials() []upstream.Credentials {
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Netrc}
+}
+
+// Insecure are the hosts that the user's own settings reach by plain http.
+func (s Settings) Insecure() []string { return s.NPM.Insecure }
+
+// Notes are settings of the user's that headgate does not follow, in sentences.
+func (s Settings) Notes() []string { return s.Go.Notes }
+
+// Config is the outside world of the adapters.
+type Config struct {
+	Getter   upstream.Getter
+	Clock    adapter.Clock
+	State    adapter.State
+	Settings Settings
+	// NPM hands out the keys and the root that npm's evidence is verified with.
+	NPM func() npm.Trust
+	// Sigstore hands out the verifier of the public Sigstore instance, for PyPI.
+	Sigstore pypi.Verifiers
+}
+
+// List is the adapters, in the order in which they are shown.
+type List []adapter.Adapter
+
+// All makes every adapter. Nil parts of the configuration are errors: an adapter
+// that cannot run must not look like one that found nothing.
+func All(cfg Config) (List, error) {
+	if cfg.Getter == nil || cfg.Clock == nil || cfg.State == nil || cfg.NPM == nil || cfg.Sigstore == nil {
+		return nil, errors.New("adapters need an upstream client, a clock, trust state and trust material")
+	}
+	g, err := golang.New(golang.Config{Getter: cfg.Getter, State: cfg.State, Env: cfg.Settings.Go})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of Go: %w", err)
+	}
+	n, err := npm.New(npm.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.NPM, Trust: cfg.NPM})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of npm: %w", err)
+	}
+	return List{g, n, pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore), cargo.New(cfg.Getter, cfg.Settings.Cargo)}, nil
+}
+
+// For returns the adapter of a purl type, or nil; Unsupported says why there is
+// none.
+func (l List) For(purlType string) adapter.Adapter {
+	for _, a := range l {
+		for _, t := range a.Describe().Types {
+			if t == purlType {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// ByType returns the adapters by purl type.
+func (l List) ByType() map[string]adapter.Adapter {
+	m := map[string]adapter.Adapter{}
+	for _, a := range l {
+		for _, t := range a.Describe().Types {
+			m[t] = a
+		}
+	}
+	return m
+}
+
+// unsupported says per purl type why nothing is verified and what can be pinned
+// all the same.
+var unsupported = map[string]string{
+	"maven":         "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
+	"gem":           "some gems have Sigstore attestations, which headgate does not verify yet; the SHA-256 of Gemfile.lock's CHECKSUMS can be pinned",
+	"nuget":         "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
+	"deb":           "the archive's key signs a chain down to each package, which headgate does not verify yet; snapshots and digests can be pinned",
+	"rpm":           "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"apk":           "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"alpm":          "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
+	"oci":           "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
+	"docker":        "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
+	"github":        "some releases have attestations, which headgate does not verify yet; the commit can be pinned",
+	"githubactions": "an action is code at a git ref; the full commit hash can be pinned, and a tag cannot",
+	"helm":          "charts may have a provenance file with an OpenPGP signature, which headgate does not verify yet; chart digests can be pinned",
+	"hex":           "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
+	"conda":         "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
+	"swift":         "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
+	"composer":      "the registry signs nothing and archives are not stable byte for byte; the commit of composer.lock can be pinned",
+	"pub":           "the registry signs nothing; the SHA-256 of pubspec.lock can be pinned",
+	"cocoapods":     "specifications are not signed; the checksums of Podfile.lock can be pinned",
+	"hackage":       "the index is signed by TUF, which headgate does not verify yet; index state and digests can be pinned",
+	"cran":          "packages are not signed; digests can be pinned",
+	"conan":         "recipes and packages are not signed by default; revisions can be pinned",
+	"bitbucket":     "the source is a git commit without registry; the full commit hash can be pinned",
+	"gitlab":        "the source is a git commit without registry; the full commit hash can be pinned",
+	"generic":       "a generic package has no registry that could vouch for it; its digest can be pinned",
+}
+
+// Unsupported says in one sentence why components of a purl type without an
+// adapter are held, and what can be pinned.
+func Unsupported(purlType string) string {
+	if s, ok := unsupported[purlType]; ok {
+		return s
+	}
+	return "headgate does not know this ecosystem; the digest of each artifact can be pinned by an approval"
+}

@@ -1,0 +1,84 @@
+package ecosystems
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/trust/sigstore"
+)
+
+func getenv(vars map[string]string) func(string) string {
+	return func(k string) string { return vars[k] }
+}
+
+func TestAllServesEachTypeOnce(t *testing.T) {
+	s, err := SettingsOf(getenv(map[string]string{"GOENV": "off"}), nil, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := upstream.New(upstream.Config{Getenv: getenv(nil), Credentials: s.Credentials(), Insecure: s.Insecure()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Getter: c, Clock: time.Now, State: &adaptertest.State{}, Settings: s, NPM: func() npm.Trust { return npm.Trust{Err: errors.New("none")} },
+		Sigstore: func(context.Context) (*sigstore.Verifier, error) { return nil, errors.New("none") }}
+	l, err := All(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, a := range l {
+		d := a.Describe()
+		if d.Name == "" || len(d.Types) == 0 || len(d.Checks) == 0 || d.Integrity == "" || d.Registry == "" || d.Publisher == "" || d.Binding == "" || len(d.Sources) == 0 {
+			t.Errorf("description is incomplete: %+v", d)
+		}
+		for _, p := range d.Types {
+			if seen[p] {
+				t.Errorf("two adapters serve %s", p)
+			}
+			seen[p] = true
+			if l.For(p) != a || l.ByType()[p] != a {
+				t.Errorf("%s is served by another adapter", p)
+			}
+			if unsupported[p] != "" {
+				t.Errorf("%s has an adapter and is said to have none", p)
+			}
+		}
+	}
+	if l.For("generic") != nil {
+		t.Error("generic has an adapter")
+	}
+	cfg.State = nil
+	if _, err := All(cfg); err == nil {
+		t.Error("an adapter without state was made")
+	}
+}
+
+func TestUnsupportedSaysWhy(t *testing.T) {
+	for _, p := range []string{"maven", "deb", "generic", "unheard-of"} {
+		if s := Unsupported(p); !strings.Contains(s, "pinned") {
+			t.Errorf("%s: %q", p, s)
+		}
+	}
+}
+
+func TestSettingsNameWhatIsWrong(t *testing.T) {
+	home := t.TempDir()
+	if _, err := SettingsOf(getenv(map[string]string{"GOENV": "off", "GOPROXY": ","}), nil, home); err == nil || !strings.Contains(err.Error(), "Go") {
+		t.Errorf("got %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".netrc"), []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := SettingsOf(getenv(map[string]string{"GOENV": "off"}), nil, home); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
