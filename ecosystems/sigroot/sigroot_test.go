@@ -1,0 +1,273 @@
+package sigroot
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/trust"
+)
+
+const keysTarget = "registry.example.com/keys.json"
+
+// repo is a TUF repository made at run time.
+type repo struct {
+	t     testing.TB
+	dir   string
+	key   ed25519.PrivateKey
+	files map[string][]byte
+}
+
+func newRepo(t testing.TB) *repo {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &repo{t: t, dir: t.TempDir(), key: key, files: map[string][]byte{targetRoot: []byte("root 1"), keysTarget: []byte("keys 1")}}
+}
+
+func (r *repo) write(name string, b []byte) {
+	p := filepath.Join(r.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(p, b, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// publish signs version v of all metadata, valid until expires, and returns
+// the first root.
+func (r *repo) publish(v int64, expires time.Time) []byte {
+	r.t.Helper()
+	signer, err := signature.LoadSigner(r.key, crypto.Hash(0))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	must := func(err error) {
+		r.t.Helper()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	pub, err := metadata.KeyFromPublicKey(r.key.Public())
+	must(err)
+	root := metadata.Root(expires.AddDate(1, 0, 0))
+	for _, role := range []string{"root", "timestamp", "snapshot", "targets"} {
+		must(root.Signed.AddKey(pub, role))
+	}
+	_, err = root.Sign(signer)
+	must(err)
+	rootBytes, err := root.ToBytes(false)
+	must(err)
+	r.write("1.root.json", rootBytes)
+
+	targets := metadata.Targets(expires)
+	targets.Signed.Version = v
+	for name, b := range r.files {
+		tf, err := metadata.TargetFile().FromBytes(name, b, "sha256")
+		must(err)
+		targets.Signed.Targets[name] = tf
+		r.write("targets/"+filepath.ToSlash(filepath.Join(filepath.Dir(name), tf.Hashes["sha256"].String()+"."+filepath.Base(name))), b)
+	}
+	_, err = targets.Sign(signer)
+	must(err)
+	snapshot := metadata.Snapshot(expires)
+	snapshot.Signed.Version = v
+	snapshot.Signed.Meta["targets.json"] = metadata.MetaFile(v)
+	_, err = snapshot.Sign(signer)
+	must(err)
+	timestamp := metadata.Timestamp(expires)
+	timestamp.Signed.Version = v
+	timestamp.Signed.Meta["snapshot.json"] = metadata.MetaFile(v)
+	_, err = timestamp.Sign(signer)
+	must(err)
+	b, err := targets.ToBytes(false)
+	must(err)
+	r.write(fmt.Sprintf("%d.targets.json", v), b)
+	b, err = snapshot.ToBytes(false)
+	must(err)
+	r.write(fmt.Sprintf("%d.snapshot.json", v), b)
+	b, err = timestamp.ToBytes(false)
+	must(err)
+	r.write("timestamp.json", b)
+	return rootBytes
+}
+
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		c, err := os.ReadFile(p)
+		fmt.Fprintf(&b, "%s %x\n", p, c)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+type world struct {
+	*repo
+	store *Store
+	clock time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{repo: newRepo(t), clock: adaptertest.Now}
+	anchor := w.publish(1, w.clock.AddDate(0, 0, 7))
+	env := adaptertest.NewEnv(t, adaptertest.Right)
+	base := env.Serve(http.FileServer(http.Dir(w.dir)))
+	var err error
+	w.store, err = New(Options{Dir: filepath.Join(t.TempDir(), "roots"), Get: env.Getter(), URL: base, Anchor: anchor, NPMKeys: keysTarget,
+		Clock: func() time.Time { return w.clock }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestRefreshAndLoad(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.store.Load(); !strings.Contains(fmt.Sprint(err), "headgate db update") {
+		t.Errorf("nothing stored: %v", err)
+	}
+	for i := int64(1); i <= 3; i++ {
+		w.files[targetRoot] = fmt.Appendf(nil, "root %d", i)
+		w.publish(i, w.clock.AddDate(0, 0, 7))
+		if _, err := w.store.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m, err := w.store.Load()
+		if err != nil || !bytes.Equal(m.TrustedRoot, w.files[targetRoot]) || string(m.NPMKeys) != "keys 1" || !m.Obtained.Equal(w.clock) || m.SigningConfig != nil {
+			t.Fatalf("material %+v, %v", m, err)
+		}
+		w.clock = w.clock.Add(time.Hour)
+	}
+	gens, err := filepath.Glob(filepath.Join(w.store.o.Dir, "gen-*"))
+	if err != nil || len(gens) != 1 {
+		t.Errorf("generations %v", gens)
+	}
+}
+
+func TestImport(t *testing.T) {
+	w := newWorld(t)
+	w.files[targetSigning] = []byte("signing")
+	w.publish(2, w.clock.AddDate(0, 0, 7))
+	if _, err := w.store.Import(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.store.Load()
+	if err != nil || string(m.TrustedRoot) != "root 1" || string(m.SigningConfig) != "signing" {
+		t.Fatalf("%+v, %v", m, err)
+	}
+}
+
+// TestThreat034FailedRefresh: whatever goes wrong, what is stored stays as it is, byte for byte.
+func TestThreat034FailedRefresh(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world)
+		o     trust.Outcome
+		r     trust.Reason
+	}{
+		"expired":         {func(w *world) { w.clock = w.clock.AddDate(0, 0, 8) }, trust.Unreachable, trust.ReasonExpiredRoot},
+		"rollback":        {func(w *world) { w.publish(1, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
+		"foreign key":     {func(w *world) { _, w.key, _ = ed25519.GenerateKey(nil); w.publish(9, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
+		"gone":            {func(w *world) { _ = os.Remove(filepath.Join(w.dir, "timestamp.json")) }, trust.Unreachable, trust.ReasonNetwork},
+		"malformed":       {func(w *world) { w.write("timestamp.json", []byte("{")) }, "", ""},
+		"changed target":  {func(w *world) { w.publish(9, w.clock.AddDate(0, 0, 7)); w.spoil() }, trust.Failed, trust.ReasonBadSignature},
+		"missing targets": {func(w *world) { delete(w.files, targetRoot); w.publish(9, w.clock.AddDate(0, 0, 7)) }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.publish(5, w.clock.AddDate(0, 0, 7))
+			if _, err := w.store.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, w.store.o.Dir)
+			c.spoil(w)
+			m, err := w.store.Refresh(t.Context())
+			if err == nil {
+				t.Fatalf("refreshed: %+v", m)
+			}
+			if o, r := trust.Classify(err); c.o != "" && (o != c.o || r != c.r) {
+				t.Errorf("%s (%s): %v", o, r, err)
+			}
+			if after := tree(t, w.store.o.Dir); after != before {
+				t.Errorf("the store changed:\n%s\n%s", before, after)
+			}
+			if m, err := w.store.Load(); err != nil || string(m.TrustedRoot) != "root 1" {
+				t.Errorf("load: %+v, %v", m, err)
+			}
+		})
+	}
+}
+
+// spoil changes the bytes of every target file.
+func (w *world) spoil() {
+	files, _ := filepath.Glob(filepath.Join(w.dir, "targets", "*.trusted_root.json"))
+	for _, f := range files {
+		if err := os.WriteFile(f, []byte("root X"), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func TestDamagedStore(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.store.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(w.store.o.Dir, "gen-*", "material", "trusted_root.json"))
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	if err := os.WriteFile(files[0], []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.store.Load()
+	if o, r := trust.Classify(err); o != trust.Unreachable || r != trust.ReasonExpiredRoot || !strings.Contains(err.Error(), "headgate db update") {
+		t.Errorf("%v", err)
+	}
+	for _, s := range []string{"", "{", `{"generation":"../../etc"}`} {
+		if err := os.WriteFile(filepath.Join(w.store.o.Dir, stateFile), []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.store.Load(); err == nil {
+			t.Errorf("state %q", s)
+		}
+	}
+}
+
+func TestDirFetcherBound(t *testing.T) {
+	dir := t.TempDir()
+	f := &dirFetcher{dir}
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := f.DownloadFile("https://x.invalid/a", 5, 0); err != nil || string(b) != "12345" {
+		t.Error(err)
+	}
+	if _, err := f.DownloadFile("https://x.invalid/a", 4, 0); err == nil {
+		t.Error("one byte above the bound")
+	}
+	if _, err := f.DownloadFile("https://x.invalid/../../etc/hostname", 1<<20, 0); err == nil {
+		t.Error("left the folder")
+	}
+}
