@@ -3,6 +3,7 @@
 package npm
 
 import (
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -20,7 +21,12 @@ func TestLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	get, err := upstream.New(upstream.Config{Version: "live-test", Credentials: []upstream.Credentials{cfg.Credentials}, Insecure: cfg.Insecure})
+	u, err := url.Parse(cfg.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The registry may be a company's own, at a private address.
+	get, err := upstream.New(upstream.Config{Version: "live-test", Credentials: []upstream.Credentials{cfg.Credentials}, Insecure: cfg.Insecure, Private: []string{u.Host}})
 	if err != nil {
 		t.Fatal(err)
 	}
