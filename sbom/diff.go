@@ -254,18 +254,26 @@ func sameDigests(a, b trust.Digests) bool {
 	return shared && !strong
 }
 
+// sourceChanged reports whether the head says something else about where the
+// component comes from. What a base does not state at all (an SBOM without URLs)
+// is no change as long as the digests prove the same bytes.
 func sourceChanged(base, head *Component) bool {
-	if base.Kind != head.Kind || base.Registry != head.Registry || base.Origin != head.Origin ||
+	proven := len(head.Artifacts) > 0 && !digestsChanged(base, head)
+	if base.Kind != head.Kind || base.Registry != head.Registry && !(proven && base.Registry == "") || base.Origin != head.Origin ||
 		base.Alias != head.Alias || base.Replaces != head.Replaces {
 		return true
 	}
 	if base.Release.Version == head.Release.Version {
-		urls := make(map[string]bool, len(base.Artifacts))
+		urls, stated := make(map[string]bool, len(base.Artifacts)), false
 		for _, a := range base.Artifacts {
 			urls[a.Name+"\x00"+a.URL] = true
+			stated = stated || a.URL != ""
+		}
+		if !stated && proven {
+			urls = nil
 		}
 		for _, a := range head.Artifacts {
-			if !urls[a.Name+"\x00"+a.URL] && a.URL != "" {
+			if urls != nil && !urls[a.Name+"\x00"+a.URL] && a.URL != "" {
 				return true
 			}
 		}

@@ -220,11 +220,12 @@ func looseNames(p *pkg.Package, file string) (name, key string, c sbom.Component
 
 // compare matches what both readers found in one file and returns the
 // components of the own reader, marked where they are alone, and those of Syft
-// that the own reader lacks. The rule stands in the package comment.
-func compare(file string, format lockfile.Format, own []sbom.Component, theirs []pkg.Package) []sbom.Component {
+// that the own reader lacks. The rule stands in the package comment. missed is
+// the number of registry packages that Syft does not have.
+func compare(file string, format lockfile.Format, own []sbom.Component, theirs []pkg.Package) (all []sbom.Component, missed int) {
 	s, both := seconds[format]
-	if !both || len(theirs) == 0 {
-		return own
+	if !both {
+		return own, 0
 	}
 	keys := make([]string, len(own))
 	exact, loose := make(map[string]bool, len(own)), map[string]bool{}
@@ -270,9 +271,6 @@ func compare(file string, format lockfile.Format, own []sbom.Component, theirs [
 			Detail: "only Syft sees this package in " + file, Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
 		own = append(own, c)
 	}
-	if !s.complete {
-		return own
-	}
 	for i := range keys {
 		c := &own[i]
 		if c.Scope == sbom.ScopeDevelopment && c.Release.Package.Type != "npm" {
@@ -281,10 +279,13 @@ func compare(file string, format lockfile.Format, own []sbom.Component, theirs [
 		if c.Kind != sbom.KindRegistry || c.Alias != "" || c.Release.Version == "" || !c.Replaces.IsZero() || seen[keys[i]] {
 			continue
 		}
+		if missed++; !s.complete || len(theirs) == 0 {
+			continue
+		}
 		c.Problems = append(c.Problems, sbom.Problem{Code: sbom.ProblemOneSided, Location: c.Locations[0],
 			Detail: "only headgate's own reader sees this package in " + file + "; Syft does not", Remedy: "check the file's entry by hand; if it is sound, report it to headgate"})
 	}
-	return own
+	return own, missed
 }
 
 // oneFile is the file system that a cataloger sees: one file, and those beside

@@ -256,15 +256,26 @@ func (t *tree) file(name string) error {
 	t.inv.Problems = append(t.inv.Problems, res.Problems...)
 
 	theirs := <-second
-	if theirs.err != nil && ownErr == nil {
+	unread := func() {
 		t.problem(sbom.ProblemUnparsable, name, 0, "Syft cannot read the file: "+firstLine(theirs.err.Error()), "generate the file again with its own tool")
 	}
-	if !own || ownErr != nil {
-		// Nothing to compare with; for a file that the own reader refuses, the
-		// problem above says so once.
+	switch {
+	case !own:
 		t.inv.Components = append(t.inv.Components, components(theirs.packages, name)...)
-	} else {
-		t.inv.Components = append(t.inv.Components, compare(name, format, res.Components, theirs.packages)...)
+		if theirs.err != nil {
+			unread()
+		}
+	case ownErr != nil:
+		// Nothing to compare with; the problem above says so once.
+		t.inv.Components = append(t.inv.Components, components(theirs.packages, name)...)
+	default:
+		all, missed := compare(name, format, res.Components, theirs.packages)
+		t.inv.Components = append(t.inv.Components, all...)
+		// Syft also reports single lines that it does not expect, and files that
+		// lock nothing; that is no loss where it has every package all the same.
+		if theirs.err != nil && missed > 0 {
+			unread()
+		}
 	}
 	if len(t.inv.Components) > t.limit.components {
 		return fmt.Errorf("more than %d components: %w", t.limit.components, ErrTooLarge)
