@@ -16,6 +16,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 )
 
@@ -270,7 +271,7 @@ func runScenario(t *testing.T, f Fixture, s Scenario) {
 	env := NewEnv(t, s)
 	w := f.Build(t, env)
 	if p, ok := w.Adapter.(adapter.Prefetcher); ok {
-		p.Prefetch(context.Background(), nil)
+		p.Prefetch(context.Background(), []sbom.Component{w.Request.Component})
 	}
 	res, err := collect(context.Background(), w)
 	if err != nil {

@@ -33,6 +33,7 @@ const (
 	MaxVerified  = 64 << 20 // authenticated tiles and records kept in memory
 	tileHeight   = 8
 	immutableAge = 365 * 24 * time.Hour
+	supportedAge = 7 * 24 * time.Hour // where the database is asked decides nothing about what it says
 )
 
 // database is the checksum database as the adapter uses it. A sumdb.Client
@@ -376,7 +377,7 @@ func (o *ops) where() (string, *failure) {
 	through := ""
 	_, err := o.d.tries(background(), "", func(proxy string) (*upstream.Response, error) {
 		b := proxy + "/sumdb/" + o.d.cfg.Name
-		r, err := o.d.get.Get(background(), upstream.Request{URL: b + "/supported", MaxBytes: MaxRecord, MaxAge: time.Hour})
+		r, err := o.d.get.Get(background(), upstream.Request{URL: b + "/supported", MaxBytes: MaxRecord, MaxAge: supportedAge})
 		if err == nil && r.Status == http.StatusOK {
 			through = b
 		}

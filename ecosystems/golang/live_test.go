@@ -4,6 +4,8 @@ package golang
 
 import (
 	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,52 @@ import (
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/trust"
 )
+
+// TestLiveOwnModules holds this repository's own go.sum against the database.
+func TestLiveOwnModules(t *testing.T) {
+	b, err := os.ReadFile("../../go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := EnvFromOS(os.Getenv, os.Getenv("HOME"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := upstream.New(upstream.Config{Version: "live-test", CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := &adaptertest.State{}
+	for _, run := range []string{"cold", "warm"} {
+		a, err := New(Config{Getter: c, State: state, Env: e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin, n := time.Now(), 0
+		var wg sync.WaitGroup
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if strings.HasSuffix(f[1], "/go.mod") {
+				continue
+			}
+			d, err := trust.ParseDigest(f[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				res := collect(t, a, adapter.Request{Component: component(t, module.Version{Path: f[0], Version: f[1]}, trust.Artifact{Digests: trust.Digests{d}})})
+				for _, ev := range res.Evidence {
+					expect(t, ev, trust.Verified, "")
+				}
+			}()
+		}
+		wg.Wait()
+		t.Logf("%s: %d modules in %v, %+v", run, n, time.Since(begin).Round(time.Millisecond), c.Stats())
+	}
+}
 
 // TestLive asks the proxy of the environment and the live checksum database.
 func TestLive(t *testing.T) {
