@@ -28,7 +28,7 @@ const (
 	// ApplicationID marks the SQLite file as headgate's ("hgts").
 	ApplicationID = 0x68677473
 	// SchemaVersion is the newest schema that this code knows.
-	SchemaVersion = 1
+	SchemaVersion = 2
 	// DefaultBusyTimeout is how long a write waits for other processes.
 	DefaultBusyTimeout = 30 * time.Second
 )
@@ -64,6 +64,11 @@ type Options struct {
 	Create bool
 	// BusyTimeout is how long a write waits for other processes; 0 means DefaultBusyTimeout.
 	BusyTimeout time.Duration
+
+	// step, if set by a test, is called at each step of a write; its error fails
+	// the step. version, if set by a test, is the schema to make.
+	step    func(string) error
+	version int64
 }
 
 // Store is an open trust store. It is safe for concurrent use, by many
@@ -76,9 +81,8 @@ type Store struct {
 	signer   note.Signer
 	vkey     string
 	broken   atomic.Pointer[error]
-	// step, if set by a test, is called before and after each step of a write. An
-	// error fails the step.
-	step func(string) error
+	step     func(string) error // see Options
+	version  int64
 }
 
 // connector opens connections and refuses those whose settings are not what
@@ -184,7 +188,10 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening trust store %s: %w", path, err)
 	}
-	s := &Store{path: abs, now: o.Now, readOnly: o.ReadOnly}
+	if o.version == 0 {
+		o.version = SchemaVersion
+	}
+	s := &Store{path: abs, now: o.Now, readOnly: o.ReadOnly, step: o.step, version: o.version}
 	fresh := false
 	switch fi, err := os.Stat(abs); {
 	case errors.Is(err, fs.ErrNotExist) && o.Create && !o.ReadOnly:
@@ -263,10 +270,10 @@ func (s *Store) probe(ctx context.Context, o Options) (fresh bool, err error) {
 		return true, nil
 	case id != ApplicationID:
 		return false, fmt.Errorf("%s: %w: it is an SQLite file of another program", s.path, ErrNotStore)
-	case version > SchemaVersion:
-		return false, fmt.Errorf("%s: %w: it has version %d, this headgate knows %d; nothing was changed; update headgate", s.path, ErrNewerSchema, version, SchemaVersion)
-	case version < SchemaVersion && o.ReadOnly:
-		return false, fmt.Errorf("%s: %w: it has version %d of %d; open it once where it can be written", s.path, ErrOldSchema, version, SchemaVersion)
+	case version > s.version:
+		return false, fmt.Errorf("%s: %w: it has version %d, this headgate knows %d; nothing was changed; update headgate", s.path, ErrNewerSchema, version, s.version)
+	case version < s.version && o.ReadOnly:
+		return false, fmt.Errorf("%s: %w: it has version %d of %d; open it once where it can be written", s.path, ErrOldSchema, version, s.version)
 	}
 	if a == accessImmutable && !o.ReadOnly {
 		return false, fmt.Errorf("%s: %w: it, or its directory, is read-only", s.path, ErrReadOnly)
@@ -345,7 +352,7 @@ func (s *Store) setUp(ctx context.Context, fresh bool, busy time.Duration) error
 	if err != nil {
 		return err
 	}
-	if id == ApplicationID && version == SchemaVersion {
+	if id == ApplicationID && version == s.version {
 		return nil
 	}
 	if err := s.at("migrate:begin"); err != nil {
@@ -359,10 +366,10 @@ func (s *Store) setUp(ctx context.Context, fresh bool, busy time.Duration) error
 	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	if version > SchemaVersion {
-		return fmt.Errorf("%w: it has version %d, this headgate knows %d", ErrNewerSchema, version, SchemaVersion)
+	if version > s.version {
+		return fmt.Errorf("%w: it has version %d, this headgate knows %d", ErrNewerSchema, version, s.version)
 	}
-	for v := version + 1; v <= SchemaVersion; v++ {
+	for v := version + 1; v <= s.version; v++ {
 		text, err := schemas.ReadFile(fmt.Sprintf("schema/%04d.sql", v))
 		if err != nil {
 			return err
@@ -379,7 +386,7 @@ func (s *Store) setUp(ctx context.Context, fresh bool, busy time.Duration) error
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", ApplicationID, SchemaVersion)); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", ApplicationID, s.version)); err != nil {
 		return err
 	}
 	if err := s.at("migrate:commit"); err != nil {

@@ -139,12 +139,12 @@ func (v *verification) log() error {
 	if err != nil {
 		return err
 	}
-	for i, h := range v.computed {
-		if v.stored[int64(i)] != h {
-			level, at := tlog.SplitStoredHashIndex(int64(i))
-			if level > 0 {
-				v.problem(at<<level, "hash", fmt.Sprintf("of level %d", level), "was altered: it is not that of the entries below it")
-			}
+	for i := range tlog.StoredHashCount(n) {
+		// Compared with the stored hashes below, so that one altered entry is not
+		// reported for every hash above it.
+		level, at := tlog.SplitStoredHashIndex(i)
+		if level > 0 && v.stored[i] != tlog.NodeHash(v.stored[tlog.StoredHashIndex(level-1, 2*at)], v.stored[tlog.StoredHashIndex(level-1, 2*at+1)]) {
+			v.problem(at<<level, "hash", fmt.Sprintf("of level %d", level), "was altered: it is not that of the two below it")
 		}
 	}
 	return nil
@@ -522,17 +522,15 @@ func (s *Store) Check(ctx context.Context) error {
 	if out != "ok" {
 		return s.wrap("checking", fmt.Errorf("%w: %s", ErrCorrupt, out))
 	}
-	err := each(ctx, s.r, "PRAGMA foreign_key_check", nil, func(*sql.Rows) error {
-		return fmt.Errorf("%w: a row refers to one that is missing", ErrCorrupt)
-	})
-	if err != nil {
-		return s.wrap("checking", err)
-	}
 	if err := s.checkSchema(ctx); err != nil {
 		return s.wrap("checking", err)
 	}
-	_, err = s.VerifyLog(ctx, nil)
-	return err
+	if _, err := s.VerifyLog(ctx, nil); err != nil {
+		return err
+	}
+	return s.wrap("checking", each(ctx, s.r, "PRAGMA foreign_key_check", nil, func(*sql.Rows) error {
+		return fmt.Errorf("%w: a row refers to one that is missing", ErrCorrupt)
+	}))
 }
 
 // checkSchema compares the schema with the embedded one: a trigger or view that
