@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/sbom/revision"
+	"github.com/headgate/headgate/sbom/scan"
+	"github.com/headgate/headgate/store"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+)
+
+// Command is headgate as a value, like exec.Cmd: everything that it takes from
+// the outside is a field.
+type Command struct {
+	Args           []string // without the program's name
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	Environ        []string
+	Home           string // the user's home directory
+	Clock          adapter.Clock
+	Version        string
+	// Terminal and ErrTerminal say whether Stdout and Stderr are terminals.
+	Terminal, ErrTerminal bool
+}
+
+// exitError carries an exit code. A quiet one has been reported already.
+type exitError struct {
+	code  int
+	err   error
+	hint  string
+	quiet bool
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage is an error of usage or configuration.
+func usage(format string, args ...any) error {
+	return &exitError{code: ingest.ExitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// hint adds what to do next.
+func hint(err error, format string, args ...any) error {
+	code := ingest.ExitInternal
+	var x *exitError
+	if errors.As(err, &x) {
+		code = x.code
+	}
+	return &exitError{code: code, err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// stopped ends the command with a code that its report has explained.
+func stopped(code int) error {
+	if code == ingest.ExitAllowed {
+		return nil
+	}
+	return &exitError{code: code, quiet: true}
+}
+
+// exitCode is the one place that maps errors to exit codes. What it does not
+// know is an internal error.
+func exitCode(err error) int {
+	var x *exitError
+	switch {
+	case err == nil:
+		return ingest.ExitAllowed
+	case errors.As(err, &x):
+		return x.code
+	case errors.Is(err, store.ErrMissing), errors.Is(err, store.ErrNewerSchema), errors.Is(err, store.ErrOldSchema), errors.Is(err, store.ErrNotStore),
+		errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrAmbiguous), errors.Is(err, store.ErrRevoked),
+		errors.Is(err, scan.ErrSource), errors.Is(err, revision.ErrMissing), errors.Is(err, revision.ErrAmbiguous):
+		return ingest.ExitUsage
+	}
+	return ingest.ExitInternal
+}
+
+// Run runs the command and returns its exit code. A panic is an internal error,
+// never success.
+func (c *Command) Run(ctx context.Context) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(c.Stderr, "headgate: internal error: %s\n%s\n", report.Clean(fmt.Sprint(p)), debug.Stack())
+			code = ingest.ExitInternal
+		}
+	}()
+	root := c.root()
+	root.SetArgs(c.Args)
+	root.SetIn(c.Stdin)
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
+	err := root.ExecuteContext(ctx)
+	code = exitCode(err)
+	var x *exitError
+	quiet := errors.As(err, &x) && x.quiet
+	if err != nil && !quiet {
+		if ctx.Err() != nil {
+			fmt.Fprintln(c.Stderr, "headgate: interrupted: nothing was recorded")
+			return ingest.ExitInternal
+		}
+		for i, line := range strings.Split(err.Error(), "\n") {
+			prefix := "headgate: "
+			if i > 0 {
+				prefix = "  "
+			}
+			fmt.Fprintln(c.Stderr, prefix+report.Clean(line))
+		}
+		if x != nil && x.hint != "" {
+			fmt.Fprintln(c.Stderr, "  hint: "+report.Clean(x.hint))
+		}
+	}
+	return code
+}
+
+// options are the flags that several commands share.
+type options struct {
+	base, config, policy string
+	store                string
+	trustedRoot          string
+	offline, bytes       bool
+	output               []string
+	quiet, verbose       bool
+	noProgress, noReuse  bool
+	jobs                 int
+	requester            string
+	dryRun               bool
+}
+
+func (c *Command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "headgate",
+		Short: "The gate between open-source packages and a codebase",
+		Long: `headgate checks every dependency that a change adds: whose bytes are these, who
+vouches for them, is that signer accepted, and who decided so?`,
+		Example: `  headgate init                        introduce headgate: record what is there
+  headgate check --base origin/main    gate what a change adds
+  headgate explain pkg:npm/x@1.0.0     every piece of evidence for one release`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &exitError{code: ingest.ExitUsage, quiet: true}
+		},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitError{code: ingest.ExitUsage, err: err, hint: cmd.CommandPath() + " --help"}
+	})
+	root.AddCommand(
+		c.checkCommand(), c.explainCommand(), c.initCommand(), c.policyCommand(), c.signersCommand(),
+		c.requestCommand(), c.requestsCommand(), c.approveCommand(), c.rejectCommand(),
+		c.logCommand(), c.storeCommand(), c.ecosystemsCommand(), c.versionCommand(),
+	)
+	wrapArgs(root)
+	return root
+}
+
+// wrapArgs makes every complaint about arguments a usage error, and unknown
+// subcommands of commands that only group others.
+func wrapArgs(cmd *cobra.Command) {
+	args := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, a []string) error {
+		var err error
+		switch {
+		case args != nil:
+			err = args(cmd, a)
+		case cmd.HasSubCommands() && len(a) > 0:
+			err = fmt.Errorf("unknown command %q for %q", a[0], cmd.CommandPath())
+		}
+		if err == nil && cmd.HasSubCommands() && len(a) > 0 {
+			err = fmt.Errorf("unknown command %q for %q", a[0], cmd.CommandPath())
+		}
+		if err != nil {
+			return &exitError{code: ingest.ExitUsage, err: err, hint: cmd.CommandPath() + " --help"}
+		}
+		return nil
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Run == nil {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &exitError{code: ingest.ExitUsage, quiet: true}
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+func (o *options) storeFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.store, "store", "", "trust store, which must exist; $HEADGATE_STORE, then the user's own")
+}
+
+func (o *options) gateFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	o.storeFlag(cmd)
+	f.StringVar(&o.config, "config", "", "configuration instead of the repository's headgate.yaml")
+	f.StringVar(&o.policy, "policy", "", "built-in policy instead of the configured one: audit, baseline or strict")
+	f.StringVar(&o.trustedRoot, "trusted-root", "", "Sigstore trusted root to use instead of the one fetched by TUF")
+	f.BoolVar(&o.offline, "offline", false, "ask nobody: use what cache and store hold")
+	f.BoolVar(&o.bytes, "bytes", false, "fetch every artifact and compare its bytes")
+	f.BoolVar(&o.noReuse, "no-reuse", false, "fetch all evidence anew, whatever the store holds")
+	f.IntVar(&o.jobs, "jobs", ingest.DefaultJobs, "components to work on at a time")
+	f.BoolVar(&o.noProgress, "no-progress", false, "no progress on standard error")
+}
+
+func (o *options) outputFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.output, "output", "o", nil, "report FORMAT[=PATH], repeatable: "+strings.Join(report.Formats(), ", "))
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "only the verdict and what is stopped")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "every component with its evidence")
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/policies"
+)
+
+func parseDay(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(dayLayout, s)
+	if err != nil {
+		return time.Time{}, usage("%q is no date like 2026-12-31", s)
+	}
+	return t, nil
+}
+
+func (c *Command) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Example: "  headgate version",
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintf(c.Stdout, "headgate %s (%s, %s/%s)\n", c.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return nil
+		},
+	}
+}
+
+func (c *Command) ecosystemsCommand() *cobra.Command {
+	o := &options{}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "ecosystems", Short: "What is verified in each ecosystem, and how",
+		Example: "  headgate ecosystems",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := c.settings(&options{policy: policies.DefaultName}, ".", nil, false)
+			if err != nil {
+				return err
+			}
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			as, err := c.adapters(o, set, s)
+			if err != nil {
+				return err
+			}
+			var ds []adapter.Description
+			for _, t := range sortedTypes(as.byType) {
+				d := as.byType[t].Describe()
+				if !slices.ContainsFunc(ds, func(x adapter.Description) bool { return x.Name == d.Name }) {
+					ds = append(ds, d)
+				}
+			}
+			if asJSON {
+				return printJSON(c, ds)
+			}
+			for _, d := range ds {
+				fmt.Fprintf(c.Stdout, "%s (pkg:%s)\n", d.Name, strings.Join(d.Types, ", pkg:"))
+				for _, l := range [][2]string{{"sources", strings.Join(d.Sources, ", ")}, {"integrity", d.Integrity}, {"registry signs", d.Registry}, {"publisher signs", d.Publisher}, {"binding", d.Binding}, {"offers", d.Offers.String()}} {
+					fmt.Fprintf(c.Stdout, "  %-16s %s\n", l[0], report.Clean(l[1]))
+				}
+			}
+			fmt.Fprintln(c.Stdout, "Components of all other ecosystems are held: headgate cannot check them.")
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func (c *Command) storeCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "store", Short: "The trust store: check, gc", Example: "  headgate store check\n  headgate store gc"}
+	o := &options{}
+	gc := &cobra.Command{
+		Use: "gc", Short: "Drop evidence that no decision needs", Args: cobra.NoArgs,
+		Example: "  headgate store gc",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			r, err := s.GC(cmd.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Stdout, "dropped %d pieces of evidence and %d documents; %d bytes before, %d after\n", r.Evidence, r.Blobs, r.Before, r.After)
+			return nil
+		},
+	}
+	o.storeFlag(gc)
+	check := &cobra.Command{
+		Use: "check", Short: "Verify every invariant of the store", Args: cobra.NoArgs,
+		Example: "  headgate store check",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := s.Check(cmd.Context()); err != nil {
+				return &exitError{code: ingest.ExitStopped, err: err}
+			}
+			fmt.Fprintf(c.Stdout, "%s is sound\n", report.Clean(s.Path()))
+			return nil
+		},
+	}
+	o.storeFlag(check)
+	cmd.AddCommand(gc, check)
+	return cmd
+}
+
+func (c *Command) policyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "policy", Short: "The policy: show, lint",
+		Example: "  headgate policy show\n  headgate policy lint",
+	}
+	o := &options{}
+	var asJSON bool
+	show := &cobra.Command{
+		Use: "show [NAME]", Short: "Print every rule that counts, with its origin",
+		Example: "  headgate policy show\n  headgate policy show strict",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var p *policies.Policy
+			origin := "built in"
+			if len(args) == 1 {
+				var err error
+				if p, err = policies.Builtin(args[0]); err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+			} else {
+				set, err := c.settings(o, ".", nil, false)
+				if err != nil {
+					return err
+				}
+				p, origin = set.policy, set.origin
+			}
+			if asJSON {
+				return printJSON(c, struct {
+					Name   string          `json:"name"`
+					Digest string          `json:"digest"`
+					Origin string          `json:"origin"`
+					Rules  []policies.Rule `json:"rules"`
+				}{p.Name(), p.Digest().String(), origin, p.Rules()})
+			}
+			fmt.Fprintf(c.Stdout, "%s (%s) %s\n", report.Clean(p.Name()), report.Clean(origin), p.Digest())
+			for _, n := range p.Notices() {
+				fmt.Fprintf(c.Stdout, "  note: %s\n", report.Clean(n))
+			}
+			for _, r := range p.Rules() {
+				fmt.Fprintf(c.Stdout, "\n%s: otherwise %s  (%s, %s)\n  %s\n", report.Clean(r.Name), r.Otherwise, r.On, report.Clean(r.Origin), report.Clean(r.Description))
+				if r.Applies != "" {
+					fmt.Fprintf(c.Stdout, "  applies  %s\n", report.Clean(strings.Join(strings.Fields(r.Applies), " ")))
+				}
+				fmt.Fprintf(c.Stdout, "  require  %s\n", report.Clean(strings.Join(strings.Fields(r.Require), " ")))
+			}
+			return nil
+		},
+	}
+	show.Flags().StringVar(&o.config, "config", "", "configuration instead of "+ConfigFile)
+	show.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	lo := &options{}
+	lint := &cobra.Command{
+		Use: "lint [FILE]", Short: "Check headgate.yaml: fields, types, rules that cannot fire",
+		Example: "  headgate policy lint\n  headgate policy lint other.yaml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				lo.config = args[0]
+			}
+			set, err := c.settings(lo, ".", nil, false)
+			if err != nil {
+				return &exitError{code: ingest.ExitUsage, err: errors.Unwrap(err)}
+			}
+			if _, err := approvers(set.policy); err != nil {
+				return usage("%s: %w", set.origin, err)
+			}
+			fmt.Fprintf(c.Stdout, "%s: %s, %d rules, no error\n", report.Clean(set.origin), report.Clean(set.policy.Name()), len(set.policy.Rules()))
+			for _, n := range set.policy.Notices() {
+				fmt.Fprintf(c.Stdout, "  note: %s\n", report.Clean(n))
+			}
+			return nil
+		},
+	}
+	cmd.AddCommand(show, lint)
+	return cmd
+}

@@ -1,0 +1,377 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+)
+
+func (c *Command) signersCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "signers",
+		Short: "Accepted signers: list, show, accept, revoke, import, export",
+		Example: `  headgate signers list
+  headgate signers accept pkg:npm/left-pad@1.3.0 --reason "the maintainers' own workflow"
+  headgate signers revoke s-0123456789ab --reason "key leaked"`,
+	}
+	cmd.AddCommand(c.signersList(), c.signersShow(), c.signersAccept(), c.signersRevoke(), c.signersImport(), c.signersExport())
+	return cmd
+}
+
+func acceptanceLine(a store.Acceptance) string {
+	clean := report.Clean
+	s := fmt.Sprintf("%s  %s  %s  %s", a.ID, a.Signer.ID(), clean(string(a.Scope)), clean(a.Signer.String()))
+	if a.Workflow {
+		s += " (this workflow only)"
+	}
+	switch {
+	case a.Revoked != nil:
+		s += fmt.Sprintf("  REVOKED %s by %s: %s", a.Revoked.At.UTC().Format(dayLayout), clean(a.Revoked.By), clean(a.Revoked.Reason))
+	default:
+		s += fmt.Sprintf("  since %s by %s: %s", a.Since.UTC().Format(dayLayout), clean(a.By), clean(a.Reason))
+		if !a.Until.IsZero() {
+			s += ", until " + a.Until.UTC().Format(dayLayout)
+		}
+	}
+	if a.Origin != "" {
+		s += "  from " + clean(a.Origin)
+	}
+	return s
+}
+
+func (c *Command) signersList() *cobra.Command {
+	o := &options{}
+	var all, asJSON bool
+	cmd := &cobra.Command{
+		Use: "list [SCOPE]", Short: "List accepted signers",
+		Example: "  headgate signers list\n  headgate signers list pkg:npm/left-pad --all",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f := store.AcceptanceFilter{Active: !all}
+			if len(args) == 1 {
+				sc, err := store.ParseScopeUnsafe(args[0])
+				if err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+				f.Scope = sc
+			}
+			return c.listAcceptances(cmd, o, f, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "revoked and ended ones too")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func (c *Command) listAcceptances(cmd *cobra.Command, o *options, f store.AcceptanceFilter, asJSON bool) error {
+	s, err := c.openStore(cmd.Context(), o, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	as, err := s.Acceptances(cmd.Context(), f)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if as == nil {
+			as = []store.Acceptance{}
+		}
+		return printJSON(c, as)
+	}
+	if len(as) == 0 {
+		fmt.Fprintln(c.Stdout, "no accepted signers")
+	}
+	for _, a := range as {
+		fmt.Fprintln(c.Stdout, acceptanceLine(a))
+	}
+	return nil
+}
+
+func (c *Command) signersShow() *cobra.Command {
+	o := &options{}
+	cmd := &cobra.Command{
+		Use: "show ID|SIGNER", Short: "Show one signer and everything it is accepted for",
+		Example: "  headgate signers show s-0123456789ab",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f := store.AcceptanceFilter{Identity: args[0]}
+			if strings.HasPrefix(args[0], "a-") {
+				f = store.AcceptanceFilter{ID: args[0]}
+			}
+			return c.listAcceptances(cmd, o, f, true)
+		},
+	}
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func (c *Command) signersAccept() *cobra.Command {
+	o := &options{}
+	var reason, by, scope, signer, until string
+	var workflow, reinstate, unsafeScope bool
+	cmd := &cobra.Command{
+		Use:   "accept PURL --reason TEXT",
+		Short: "Accept the signers that the last check of a release verified",
+		Long: `accept takes the signers from the verified evidence of the last check of PURL,
+so that nobody has to type an identity, and accepts them for the package, or for a
+wider scope if --scope names one. With several signers --signer says which.`,
+		Example: `  headgate signers accept pkg:npm/left-pad@1.3.0 --reason "the maintainers' own workflow"
+  headgate signers accept pkg:npm/%40angular/core@20.0.0 --scope 'pkg:npm/@angular/*' --reason "Angular team"`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			rel, err := trust.ParseRelease(args[0])
+			if err != nil {
+				return &exitError{code: ingest.ExitUsage, err: err}
+			}
+			if strings.TrimSpace(reason) == "" {
+				return usage("accepting a signer needs a reason: --reason TEXT")
+			}
+			who, err := c.person(by)
+			if err != nil {
+				return err
+			}
+			sc := store.PackageScope(rel.Package)
+			if scope != "" {
+				parse := store.ParseScope
+				if unsafeScope {
+					parse = store.ParseScopeUnsafe
+				}
+				if sc, err = parse(scope); err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+			}
+			end, err := parseUntil(until)
+			if err != nil {
+				return err
+			}
+			s, err := c.openStore(ctx, o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			ds, err := s.Decisions(ctx, store.DecisionFilter{Release: rel, Package: packageIf(rel), Limit: 1})
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if len(ds) == 0 {
+				return &exitError{code: ingest.ExitUsage, err: fmt.Errorf("%s was never checked, so no signer of it is known", rel), hint: "headgate check '" + rel.PURL() + "'"}
+			}
+			var as []store.Acceptance
+			for _, sg := range ds[0].Signers {
+				if signer != "" && sg.ID() != signer || signer == "" && (sg.Kind == trust.SignerRegistry || sg.Kind == trust.SignerLog) {
+					continue
+				}
+				if !sc.Covers(rel.Package, sg) {
+					return usage("scope %s does not cover %s signed by %s", sc, rel, sg)
+				}
+				as = append(as, store.Acceptance{Signer: sg, Workflow: workflow, Scope: sc, By: who, Reason: reason, Until: end, Reinstate: reinstate, UnsafeScope: unsafeScope})
+			}
+			if len(as) == 0 {
+				return usage("the last check of %s verified no signer to accept: headgate explain '%s'", rel, rel)
+			}
+			ids, err := s.Accept(ctx, as)
+			if err != nil {
+				if errors.Is(err, store.ErrRevoked) {
+					return &exitError{code: ingest.ExitUsage, err: err, hint: "--reinstate lifts the revocation"}
+				}
+				return err
+			}
+			for i, id := range ids {
+				fmt.Fprintf(c.Stdout, "%s accepted %s for %s\n", id, report.Clean(as[i].Signer.String()), report.Clean(string(sc)))
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&reason, "reason", "", "why (required)")
+	f.StringVar(&by, "by", "", "who accepts; $HEADGATE_USER, then $USER")
+	f.StringVar(&scope, "scope", "", "pkg:npm/@angular/*, pkg:npm/*, source:https://forge.example/org/*; the package itself if not given")
+	f.StringVar(&signer, "signer", "", "which signer, s-…")
+	f.StringVar(&until, "until", "", "last day, YYYY-MM-DD")
+	f.BoolVar(&workflow, "workflow", false, "only with this build workflow")
+	f.BoolVar(&reinstate, "reinstate", false, "lift a revocation")
+	f.BoolVar(&unsafeScope, "unsafe-scope", false, "allow a scope that accepts strangers")
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func packageIf(r trust.Release) trust.Package {
+	if r.Version == "" {
+		return r.Package
+	}
+	return trust.Package{}
+}
+
+func parseUntil(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	day, err := time.Parse(dayLayout, s)
+	if err != nil {
+		return time.Time{}, usage("--until %q is no date like 2026-12-31", s)
+	}
+	return day.AddDate(0, 0, 1), nil
+}
+
+func (c *Command) signersRevoke() *cobra.Command {
+	o := &options{}
+	var reason, by string
+	cmd := &cobra.Command{
+		Use:   "revoke ID|SIGNER --reason TEXT",
+		Short: "Revoke a signer, and list what it had vouched for",
+		Long: `revoke withdraws one acceptance (a-…) or every acceptance of a signer (s-…). Each
+later check holds what rests on it; nothing is cached that could serve it.`,
+		Example: `  headgate signers revoke s-0123456789ab --reason "key leaked"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usage("revoking a signer needs a reason: --reason TEXT")
+			}
+			who, err := c.person(by)
+			if err != nil {
+				return err
+			}
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			affected, err := s.Revoke(cmd.Context(), args[0], who, reason)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Stdout, "%s revoked; it had vouched for %d releases\n", report.Clean(args[0]), len(affected))
+			for _, r := range affected {
+				fmt.Fprintf(c.Stdout, "  %s\n", report.Clean(r.PURL()))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	cmd.Flags().StringVar(&by, "by", "", "who revokes; $HEADGATE_USER, then $USER")
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func (c *Command) signersExport() *cobra.Command {
+	o := &options{}
+	var scopes []string
+	var out string
+	var approvals bool
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write what is accepted and revoked here as a signed trust set",
+		Example: "  headgate signers export --file headgate.trust --approvals",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opt := store.ExportOptions{Approvals: approvals}
+			for _, sc := range scopes {
+				p, err := store.ParseScope(sc)
+				if err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+				opt.Scopes = append(opt.Scopes, p)
+			}
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			b, err := s.ExportTrust(cmd.Context(), opt)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err = c.Stdout.Write(b)
+				return err
+			}
+			return report.Durable(out, 0o644, func(w io.Writer) error { _, err := w.Write(b); return err })
+		},
+	}
+	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "only acceptances within this scope, repeatable")
+	cmd.Flags().StringVar(&out, "file", "", "file to write instead of standard output")
+	cmd.Flags().BoolVar(&approvals, "approvals", false, "approvals that have not ended, too")
+	o.storeFlag(cmd)
+	return cmd
+}
+
+func (c *Command) signersImport() *cobra.Command {
+	o := &options{}
+	var origin, key, by, reason, confirm string
+	var narrow []string
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "import FILE --origin NAME --key VERIFIERKEY --narrow SCOPE",
+		Short: "Import a trust set of others, kept apart and narrowed to a scope",
+		Long: `import shows what would change. What accepts more than before takes effect only
+with --confirm and the token that the preview printed.`,
+		Example: `  headgate signers import platform.trust --origin platform --key 'platform+…' --narrow 'pkg:npm/@platform/*' --reason "platform team"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			who, err := c.person(by)
+			if err != nil {
+				return err
+			}
+			set, err := readSmall(args[0])
+			if err == nil && set == nil {
+				err = os.ErrNotExist
+			}
+			if err != nil {
+				return usage("reading %s: %w", args[0], err)
+			}
+			opt := store.ImportOptions{Origin: origin, Key: key, ReplaceKey: replace, By: who, Reason: reason, Confirm: confirm}
+			for _, n := range narrow {
+				sc, err := store.ParseScope(n)
+				if err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+				opt.Narrow = append(opt.Narrow, sc)
+			}
+			s, err := c.openStore(cmd.Context(), o, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			d, err := s.ImportTrust(cmd.Context(), set, opt)
+			widens := errors.Is(err, store.ErrWidens)
+			if err != nil && !widens {
+				return &exitError{code: ingest.ExitUsage, err: err}
+			}
+			for _, l := range []struct {
+				sign string
+				as   []store.Acceptance
+			}{{"+ accepts", d.Added}, {"+ extends", d.Extended}, {"+ reinstates", d.Reinstated}, {"- shortens", d.Shortened}, {"- revokes", d.Revoked}, {"- withdraws", d.Withdrawn}, {"  ignores (outside the scope)", d.Outside}, {"  keeps revoked", d.Kept}} {
+				for _, a := range l.as {
+					fmt.Fprintf(c.Stdout, "%s %s\n", l.sign, acceptanceLine(a))
+				}
+			}
+			if widens {
+				return &exitError{code: ingest.ExitUsage, err: errors.New("the set accepts more than before: nothing was imported"), hint: "if that is right, run it again with --confirm " + d.Token}
+			}
+			fmt.Fprintf(c.Stdout, "imported %s, %d unchanged\n", report.Clean(origin), d.Unchanged)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&origin, "origin", "", "name to keep the set apart by (required)")
+	f.StringVar(&key, "key", "", "verifier key that must have signed it (required)")
+	f.StringArrayVar(&narrow, "narrow", nil, "scope that the set counts for, repeatable (required)")
+	f.StringVar(&by, "by", "", "who imports; $HEADGATE_USER, then $USER")
+	f.StringVar(&reason, "reason", "", "why (required)")
+	f.StringVar(&confirm, "confirm", "", "token of the difference that was shown")
+	f.BoolVar(&replace, "replace-key", false, "pin another key than before")
+	o.storeFlag(cmd)
+	return cmd
+}
