@@ -276,7 +276,9 @@ func parseGoWork(f *file) error {
 			return fmt.Errorf("go.work.sum: %w", err)
 		}
 	}
+	used := map[module.Version]bool{}
 	for _, r := range w.Replace {
+		used[r.New] = true
 		c := sbom.Component{Scope: sbom.ScopeRuntime}
 		if err := f.goReplace(&c, r, r.Old); err != nil {
 			return err
@@ -296,6 +298,9 @@ func parseGoWork(f *file) error {
 		return nil
 	}
 	for _, m := range sum.order {
+		if used[m] {
+			continue
+		}
 		c := sbom.Component{Relation: sbom.RelationTransitive}
 		sum.describe(f, &c, m, 0)
 		at := len(f.res.Components)

@@ -124,7 +124,7 @@ func (f *file) add(i id, line int, c sbom.Component) error {
 	}
 	if c.Release.IsZero() {
 		r, err := trust.NewRelease(i.typ, strings.Clone(i.namespace), strings.Clone(i.name), strings.Clone(i.version))
-		if err == nil && len(r.PURL()) > trust.MaxPURL {
+		if err == nil && len(i.namespace)+len(i.name)+len(i.version) > trust.MaxPURL/4 && len(r.PURL()) > trust.MaxPURL {
 			err = fmt.Errorf("name and version are longer than %d bytes", trust.MaxPURL)
 		}
 		if err != nil {
@@ -177,8 +177,10 @@ func sameArtifacts(a, b []trust.Artifact) bool {
 // widerScope returns the scope that reaches further: runtime over optional over
 // development; unknown counts as runtime and wins over all but runtime.
 func widerScope(a, b sbom.Scope) sbom.Scope {
-	rank := map[sbom.Scope]int{sbom.ScopeDevelopment: 0, sbom.ScopeOptional: 1, sbom.ScopeUnknown: 2, sbom.ScopeRuntime: 3}
-	if rank[b] > rank[a] {
+	rank := func(s sbom.Scope) int {
+		return slices.Index([]sbom.Scope{sbom.ScopeDevelopment, sbom.ScopeOptional, sbom.ScopeUnknown, sbom.ScopeRuntime}, s)
+	}
+	if rank(b) > rank(a) {
 		return b
 	}
 	return a
