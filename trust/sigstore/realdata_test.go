@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -245,5 +246,39 @@ func TestRealOCI(t *testing.T) {
 				t.Errorf("with the staging root: %v", err)
 			}
 		})
+	}
+}
+
+// TestLibraryBundles verifies the bundles that come with sigstore-go. Its
+// trusted root is old; it knows the logs of their time.
+func TestLibraryBundles(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+	if err != nil {
+		t.Skipf("cannot find the module: %v", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "pkg", "testing", "data")
+	v, err := NewVerifier(loadRoot(t, filepath.Join(dir, "trusted-roots", "public-good.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first is provenance that a person signed by e-mail, which a gate refuses;
+	// the library takes it.
+	for name, ok := range map[string]bool{"dsse.sigstore.json": false, "dsse-2sigs.sigstore.json": false, "sigstore.js@2.0.0-provenance.sigstore.json": true} {
+		raw := read(t, filepath.Join(dir, "bundles", name))
+		var b struct {
+			DsseEnvelope struct{ Payload []byte }
+		}
+		if err := json.Unmarshal(raw, &b); err != nil {
+			t.Fatal(err)
+		}
+		st, err := ParseStatement(b.DsseEnvelope.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := Expectation{Artifact: st.Subjects[0].Digests, SubjectName: AnySubjectNameUnsafe, PredicateTypes: []string{st.PredicateType}, Identity: CollectIdentityUnsafe()}
+		_, err = v.Verify(raw, x)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

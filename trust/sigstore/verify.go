@@ -285,7 +285,7 @@ func (v *Verifier) Verify(b []byte, want Expectation) (Verified, error) {
 	if ent.cert == nil {
 		who = verify.WithKey()
 	}
-	res, err := v.v.Verify(ent.Bundle, verify.NewPolicy(policy, who))
+	res, err := v.v.Verify(ent, verify.NewPolicy(policy, who))
 	if err != nil {
 		return Verified{}, v.explain(ent, err)
 	}
@@ -382,6 +382,9 @@ type entity struct {
 	msg     *bundle.MessageSignature
 }
 
+// TlogEntries returns the entries that were parsed once.
+func (e *entity) TlogEntries() ([]*tlog.Entry, error) { return e.entries, nil }
+
 func parseBundle(b []byte) (*entity, error) {
 	if len(b) > MaxBundle {
 		return nil, unreachable(trust.ReasonTooLarge, "bundle of %d bytes is larger than %d", len(b), MaxBundle)
@@ -411,7 +414,7 @@ func parseBundle(b []byte) (*entity, error) {
 		}
 		return nil, unreachable(r, "reading bundle: %w", err)
 	}
-	if e.entries, err = e.TlogEntries(); err != nil {
+	if e.entries, err = e.Bundle.TlogEntries(); err != nil {
 		return nil, unreachable(trust.ReasonMalformed, "reading bundle: %w", err)
 	}
 	vc, err := e.VerificationContent()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,49 +150,62 @@ func TestSoundBundles(t *testing.T) {
 	}
 }
 
-// TestThreat002FaultsOnEveryPath runs each way of breaking a bundle against
-// each path; a path or fault that has no row fails the test.
-func TestThreat002FaultsOnEveryPath(t *testing.T) {
+// What a path has, and a fault needs.
+const keyless, dsse, v1, proof = 1, 2, 4, 8
+
+type verdict struct {
+	o trust.Outcome
+	r trust.Reason
+}
+
+var (
+	bad      = verdict{trust.Failed, trust.ReasonBadSignature}
+	window   = verdict{trust.Failed, trust.ReasonKeyOutsideWindow}
+	stranger = verdict{trust.Failed, trust.ReasonUntrustedSigner}
+	stopped  = verdict{} // any error
+)
+
+// faults are all ways of breaking a bundle, each with the verdict that it must get.
+var faults = []struct {
+	fault sigstoretest.Fault
+	needs int
+	want  verdict
+}{
+	{sigstoretest.FaultSignature, 0, bad},
+	{sigstoretest.FaultNoPAE, dsse, bad},
+	{sigstoretest.FaultPayload, dsse, bad},
+	{sigstoretest.FaultTwoSignatures, dsse, verdict{trust.Unreachable, trust.ReasonMalformed}},
+	{sigstoretest.FaultNoSCT, keyless, bad},
+	{sigstoretest.FaultForeignSCT, keyless, bad},
+	{sigstoretest.FaultBadSCT, keyless, bad},
+	{sigstoretest.FaultForeignCA, keyless, stranger},
+	{sigstoretest.FaultExpired, keyless, window},
+	{sigstoretest.FaultNotYet, keyless, window},
+	{sigstoretest.FaultNoEntry, 0, bad},
+	{sigstoretest.FaultForeignLog, 0, verdict{trust.Unreachable, trust.ReasonUnknownKey}},
+	{sigstoretest.FaultEntrySignature, 0, bad},
+	{sigstoretest.FaultEntryKey, keyless, bad},
+	{sigstoretest.FaultEntryDigest, 0, bad},
+	{sigstoretest.FaultSET, v1, bad},
+	{sigstoretest.FaultProof, proof, bad},
+	{sigstoretest.FaultCheckpoint, proof, bad},
+	{sigstoretest.FaultNoProof, 0, stopped},
+	{sigstoretest.FaultNoTimestamp, 0, stopped},
+	{sigstoretest.FaultForeignTSA, proof, bad},
+	{sigstoretest.FaultTimestamp, proof, bad},
+	{sigstoretest.FaultTwice, 0, bad},
+}
+
+// breakBundles runs faults, all of them if none are named, on every path that
+// they apply to; a fault that no path has fails the test.
+func breakBundles(t *testing.T, only ...sigstoretest.Fault) {
 	s := newSetup(t)
-	type verdict struct {
-		o trust.Outcome
-		r trust.Reason
-	}
-	bad := verdict{trust.Failed, trust.ReasonBadSignature}
-	window := verdict{trust.Failed, trust.ReasonKeyOutsideWindow}
-	stranger := verdict{trust.Failed, trust.ReasonUntrustedSigner}
-	const keyless, dsse, v1, proof = 1, 2, 4, 8
-	rows := []struct {
-		fault sigstoretest.Fault
-		needs int
-		want  verdict
-	}{
-		{sigstoretest.FaultSignature, 0, bad},
-		{sigstoretest.FaultNoPAE, dsse, bad},
-		{sigstoretest.FaultPayload, dsse, bad},
-		{sigstoretest.FaultTwoSignatures, dsse, verdict{trust.Unreachable, trust.ReasonMalformed}},
-		{sigstoretest.FaultNoSCT, keyless, bad},
-		{sigstoretest.FaultForeignSCT, keyless, bad},
-		{sigstoretest.FaultBadSCT, keyless, bad},
-		{sigstoretest.FaultForeignCA, keyless, stranger},
-		{sigstoretest.FaultExpired, keyless, window},
-		{sigstoretest.FaultNotYet, keyless, window},
-		{sigstoretest.FaultNoEntry, 0, bad},
-		{sigstoretest.FaultForeignLog, 0, verdict{trust.Unreachable, trust.ReasonUnknownKey}},
-		{sigstoretest.FaultEntrySignature, 0, bad},
-		{sigstoretest.FaultEntryKey, keyless, bad},
-		{sigstoretest.FaultEntryDigest, 0, bad},
-		{sigstoretest.FaultSET, v1, bad},
-		{sigstoretest.FaultProof, proof, bad},
-		{sigstoretest.FaultCheckpoint, proof, bad},
-		{sigstoretest.FaultNoProof, 0, verdict{o: "stopped"}},
-		{sigstoretest.FaultNoTimestamp, 0, verdict{o: "stopped"}},
-		{sigstoretest.FaultForeignTSA, proof, bad},
-		{sigstoretest.FaultTimestamp, proof, bad},
-		{sigstoretest.FaultTwice, 0, bad},
-	}
-	for _, p := range paths(s) {
-		for _, r := range rows {
+	for _, f := range faults {
+		if len(only) > 0 && !slices.Contains(only, f.fault) {
+			continue
+		}
+		ran := 0
+		for _, p := range paths(s) {
 			has := 0
 			if p.opts.Key == nil {
 				has |= keyless
@@ -205,25 +219,131 @@ func TestThreat002FaultsOnEveryPath(t *testing.T) {
 			if p.opts.Version != "0.1" {
 				has |= proof
 			}
-			if r.needs&has != r.needs {
+			if f.needs&has != f.needs {
 				continue
 			}
-			t.Run(p.name+"/"+string(r.fault), func(t *testing.T) {
+			ran++
+			t.Run(string(f.fault)+"/"+p.name, func(t *testing.T) {
 				o := p.opts
-				o.Fault = r.fault
+				o.Fault = f.fault
 				got, err := p.v.Verify(s.Bundle(o), p.want)
-				if !got.IsZero() {
-					t.Error("something was returned beside the error")
+				if err == nil || !got.IsZero() {
+					t.Fatalf("verified: %+v", got)
 				}
-				if r.want.o == "stopped" {
-					if err == nil {
-						t.Fatal("verified")
-					}
-					return
+				if f.want != stopped {
+					check(t, err, f.want.o, f.want.r)
 				}
-				check(t, err, r.want.o, r.want.r)
 			})
 		}
+		if ran == 0 {
+			t.Errorf("no path for the fault %s", f.fault)
+		}
+	}
+}
+
+// TestThreat002FaultsOnEveryPath runs each way of breaking a bundle against each path.
+func TestThreat002FaultsOnEveryPath(t *testing.T) { breakBundles(t) }
+
+// TestThreat001OtherEntry: a valid log entry of another signature, key or digest.
+func TestThreat001OtherEntry(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultEntrySignature, sigstoretest.FaultEntryKey, sigstoretest.FaultEntryDigest)
+}
+
+// TestThreat005BytesAsReceived: a payload that parses the same but is not the signed one.
+func TestThreat005BytesAsReceived(t *testing.T) { breakBundles(t, sigstoretest.FaultPayload) }
+
+// TestThreat011PAE: signatures over the raw payload, and random ones.
+func TestThreat011PAE(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultNoPAE, sigstoretest.FaultSignature)
+}
+
+// TestThreat023SameLogTwice: two entries of one log, and the same one twice.
+func TestThreat023SameLogTwice(t *testing.T) { breakBundles(t, sigstoretest.FaultTwice) }
+
+// TestThreat038ForeignTSA: a timestamp that brings its own chain.
+func TestThreat038ForeignTSA(t *testing.T) { breakBundles(t, sigstoretest.FaultForeignTSA) }
+
+// TestThreat039UnsignedTime: an integrated time without promise is no time.
+func TestThreat039UnsignedTime(t *testing.T) { breakBundles(t, sigstoretest.FaultNoTimestamp) }
+
+// TestThreat040SCT: certificates without SCT, with one of an unknown log, with a wrong one.
+func TestThreat040SCT(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultNoSCT, sigstoretest.FaultForeignSCT, sigstoretest.FaultBadSCT)
+}
+
+// TestThreat045Checkpoint: checkpoints of another key, proofs of another entry.
+func TestThreat045Checkpoint(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultCheckpoint, sigstoretest.FaultProof, sigstoretest.FaultNoProof)
+}
+
+// TestThreat046LogV2NeedsTimestamp: entries of log v2 have no time of their own.
+func TestThreat046LogV2NeedsTimestamp(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultNoTimestamp, sigstoretest.FaultTimestamp)
+}
+
+// TestThreat025ExpiredIntermediate: the leaf is valid at the signed time, its issuer no longer.
+func TestThreat025ExpiredIntermediate(t *testing.T) {
+	s := newSetup(t)
+	_, err := s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: provenance(), At: now.AddDate(10, 0, 1)}), keylessWant())
+	check(t, err, trust.Failed, trust.ReasonKeyOutsideWindow)
+}
+
+// TestThreat015OtherIssuer: the right subject name of another issuer.
+func TestThreat015OtherIssuer(t *testing.T) {
+	s := newSetup(t)
+	x := keylessWant()
+	var err error
+	if x.Identity, err = sigstore.ExactIdentity("https://issuer.example.com", sigstoretest.Workflow{}.SAN()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: provenance()}), x)
+	check(t, err, trust.Failed, trust.ReasonUntrustedSigner)
+}
+
+// TestThreat014Patterns: patterns match as a whole or not at all.
+func TestThreat014Patterns(t *testing.T) {
+	s := newSetup(t)
+	raw := func(repo string) []byte {
+		f := sigstoretest.Workflow{Repository: repo}
+		return s.Bundle(sigstoretest.Options{Identity: f.Identity(), Artifact: artifact})
+	}
+	const issuer = `https://token\.actions\.githubusercontent\.com`
+	for _, c := range []struct {
+		repo, issuer, san string
+		ok                bool
+	}{
+		{"org/app", issuer, `https://github\.com/org/.*`, true},
+		{"org-evil/app", issuer, `https://github\.com/org/.*`, false},
+		{"evil/https://github.com/org/app", issuer, `https://github\.com/org/.*`, false},
+		{"org/app", issuer, `https://github\.com/org/`, false},
+		{"org/app", issuer, `github\.com/org/.*`, false},
+		{"org/app", `https://token`, `https://github\.com/org/.*`, false},
+		{"evil/app", issuer, `https://github\.com/org/x|https://github\.com/org/.*`, false},
+	} {
+		id, err := sigstore.PatternIdentity(c.issuer, c.san)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.keyless.Verify(raw(c.repo), sigstore.Expectation{Artifact: digests(artifact), MessageSignature: true, Identity: id})
+		if (err == nil) != c.ok {
+			t.Errorf("%s, %s: %v", c.repo, c.san, err)
+		}
+	}
+}
+
+// TestThreat049TypesOfEachVersion: a malformed payload under a valid signature,
+// and a predicate of another type, in each bundle version.
+func TestThreat049TypesOfEachVersion(t *testing.T) {
+	s := newSetup(t)
+	for _, version := range []string{"0.1", "0.2", "0.3"} {
+		_, err := s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: []byte("no statement"), Version: version}), keylessWant())
+		check(t, err, trust.Unreachable, trust.ReasonMalformed)
+		_, err = s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: publish(), Version: version}), keylessWant())
+		check(t, err, trust.Failed, trust.ReasonWrongPredicate)
+		_, err = s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: provenance(), PayloadType: "text/plain", Version: version}), keylessWant())
+		check(t, err, trust.Unreachable, trust.ReasonUnsupported)
+		_, err = s.keyless.Verify(s.Bundle(sigstoretest.Options{Artifact: artifact, Version: version}), keylessWant())
+		check(t, err, trust.Failed, trust.ReasonWrongPredicate)
 	}
 }
 
