@@ -258,7 +258,7 @@ func sameDigests(a, b trust.Digests) bool {
 // component comes from. What a base does not state at all (an SBOM without URLs)
 // is no change as long as the digests prove the same bytes.
 func sourceChanged(base, head *Component) bool {
-	proven := len(head.Artifacts) > 0 && !digestsChanged(base, head)
+	proven := !digestsChanged(base, head) && slices.ContainsFunc(head.Artifacts, func(a trust.Artifact) bool { return !a.Digests.Strongest().IsZero() })
 	if base.Kind != head.Kind || base.Registry != head.Registry && !(proven && base.Registry == "") || base.Origin != head.Origin ||
 		base.Alias != head.Alias || base.Replaces != head.Replaces {
 		return true

@@ -80,6 +80,7 @@ func TestDiff(t *testing.T) {
 		{name: "url", base: []Component{x1(artifact("", "u", a512))}, head: []Component{x1(artifact("", "v", a512))}, want: []string{"source pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
 		{name: "base states no url, same digest", base: []Component{x1(artifact("", "", a512))}, head: []Component{x1(artifact("", "u", a512), func(c *Component) { c.Registry = "https://r.example.com" })}, unchanged: 1},
 		{name: "base states no url, weak digest lost", base: []Component{x1(artifact("", "", a1))}, head: []Component{x1(artifact("", "u"))}, want: []string{"digest,source pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
+		{name: "base states no url, same weak digest", base: []Component{x1(artifact("", "", a1))}, head: []Component{x1(artifact("", "u", a1))}, want: []string{"source pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
 		{name: "registry", base: []Component{x1()}, head: []Component{x1(func(c *Component) { c.Registry = "https://other.example.com" })}, want: []string{"source pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
 		{name: "becomes git", base: []Component{x1(artifact("", "u", a512))}, head: []Component{x1(git)}, want: []string{"digest,source pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
 		{name: "development becomes runtime", base: []Component{x1(scope(ScopeDevelopment))}, head: []Component{x1(scope(ScopeRuntime))}, want: []string{"scope pkg:npm/x@1.0.0 <- pkg:npm/x@1.0.0"}},
