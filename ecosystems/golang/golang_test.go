@@ -412,6 +412,51 @@ func TestRetractedAndDeprecated(t *testing.T) {
 	}
 }
 
+// TestThreat118JudgedBytesAreKept: the raw bytes of the evidence are those that
+// were verified, although upstream answers differently the second time.
+func TestThreat118JudgedBytesAreKept(t *testing.T) {
+	w := newWorld(t)
+	m := w.add("example.com/mod", "v1.0.0", map[string]string{"a.go": "package a\n"})
+	var mu sync.Mutex
+	var served [][]byte
+	w.rewrite = func(path string, b []byte) []byte {
+		if !strings.HasPrefix(path, "/lookup/") {
+			return b
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(served) > 0 {
+			b = []byte("something else")
+		}
+		served = append(served, bytes.Clone(b))
+		return b
+	}
+	a := w.adapter(adaptertest.NewEnv(t, adaptertest.Right))
+	for range 2 {
+		e := first(t, collect(t, a, adapter.Request{Component: w.component(m)}), trust.CheckChecksumDB)
+		expect(t, e, trust.Verified, "")
+		if len(e.Raw) != 1 || !bytes.Equal(e.Raw[0].Bytes, served[0]) {
+			t.Errorf("raw is %q", e.Raw)
+		}
+	}
+}
+
+func TestReplacementIsVerifiedUnderItsOwnName(t *testing.T) {
+	w := newWorld(t)
+	old := w.add("example.com/old", "v1.0.0", map[string]string{"a.go": "package a\n"})
+	fork := w.add("example.com/fork", "v1.0.1", map[string]string{"a.go": "package b\n"})
+	a := w.adapter(adaptertest.NewEnv(t, adaptertest.Right))
+	c := w.component(fork)
+	c.Replaces, c.Alias = component(t, old).Release, old.Path
+	e := first(t, collect(t, a, adapter.Request{Component: c}), trust.CheckChecksumDB)
+	expect(t, e, trust.Verified, "")
+	if e.Release != c.Release || w.asked("/lookup/"+old.Path) != 0 {
+		t.Errorf("evidence is about %s; asked %v", e.Release, w.paths)
+	}
+	c.Artifacts = w.component(old).Artifacts // the replaced module's hashes are not the fork's
+	expect(t, first(t, collect(t, a, adapter.Request{Component: c}), trust.CheckChecksumDB), trust.Failed, trust.ReasonWrongDigest)
+}
+
 func TestNewestVersion(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "", "junk v1": "", "v1.0.0\nv1.10.0\nv1.9.0": "v1.10.0", "v1.0.0 v1.1.0-rc.1": "v1.0.0", "v1.0.0-a v1.0.0-b": "v1.0.0-b",
