@@ -1,0 +1,327 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/trust"
+)
+
+func TestRequestLifeCycle(t *testing.T) {
+	ctx := t.Context()
+	s, clk := newStore(t)
+	r := release(t, "pkg:npm/z@1.0.0")
+	id, err := s.PutRequest(ctx, RequestRecord{Release: r, Reason: "needed", By: "carol"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.PutRequest(ctx, RequestRecord{Release: r, Reason: "me too", By: "erin"}); err != nil || again != id {
+		t.Fatalf("second open request %s, %v", again, err)
+	}
+	env, foreign := []byte(`{"payload":"1"}`), []byte(`{"payload":"2"}`)
+	until := clk.t.Add(time.Hour)
+	if err := s.PutApproval(ctx, env, ApprovalRecord{Release: r, By: "dave", Until: until}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutApproval(ctx, foreign, ApprovalRecord{Release: release(t, "pkg:npm/z@1.0.1"), By: "dave"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		by        string
+		state     RequestState
+		approvals []string
+	}{
+		"by the requester": {"carol", RequestApproved, []string{ApprovalID(env)}}, "without approvals": {"dave", RequestApproved, nil},
+		"approval of another release": {"dave", RequestApproved, []string{ApprovalID(foreign)}}, "unknown approval": {"dave", RequestApproved, []string{"sha256:00"}},
+		"unknown state": {"dave", "granted", nil}, "by nobody": {"", RequestRejected, nil}, "open again": {"dave", RequestReopened, nil},
+	} {
+		if err := s.DecideRequest(ctx, id, c.state, c.by, "why", c.approvals); err == nil {
+			t.Errorf("%s: decided", name)
+		}
+	}
+	if err := s.DecideRequest(ctx, id[:6], RequestApproved, "dave", "fine", []string{ApprovalID(env)}); err != nil {
+		t.Fatal(err)
+	}
+	q, err := s.Request(ctx, id)
+	if err != nil || q.State != RequestApproved || !q.Until.Equal(until) || q.DecidedBy != "dave" {
+		t.Fatalf("%+v, %v", q, err)
+	}
+	if err := s.DecideRequest(ctx, id, RequestApproved, "frank", "fine", []string{ApprovalID(env)}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("approved twice: %v", err)
+	}
+	if err := s.DecideRequest(ctx, id, RequestReopened, "headgate", "evidence got worse", nil); err != nil {
+		t.Fatal(err)
+	}
+	open, err := s.Requests(ctx, RequestFilter{States: []RequestState{RequestOpen, RequestReopened}})
+	if err != nil || len(open) != 1 || open[0].ID != id {
+		t.Fatalf("%+v, %v", open, err)
+	}
+	if _, err := s.Request(ctx, "q-x"); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	check(t, s)
+}
+
+func TestApprovalBounds(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	r := release(t, "pkg:npm/z@1.0.0")
+	at := []byte(`"` + strings.Repeat("x", MaxEnvelope-2) + `"`)
+	if err := s.PutApproval(ctx, at, ApprovalRecord{Release: r, By: "dave"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range map[string][]byte{"long": append(at[:len(at)-1:len(at)-1], `x"`...), "empty": nil, "no JSON": []byte("{")} {
+		if err := s.PutApproval(ctx, env, ApprovalRecord{Release: r, By: "dave"}); err == nil {
+			t.Errorf("%s: kept", name)
+		}
+	}
+	if err := s.PutApproval(ctx, at, ApprovalRecord{Release: r, By: "mallory"}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Approvals(ctx, []trust.Release{r})
+	if err != nil || len(m[r]) != 1 || m[r][0].By != "dave" || !bytes.Equal(m[r][0].Envelope, at) {
+		t.Fatalf("%d approvals, %v", len(m[r]), err)
+	}
+	check(t, s)
+}
+
+func TestStateSwap(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	step := func(old, new []byte, want bool) {
+		t.Helper()
+		if ok, err := s.Swap(ctx, "k", old, new); err != nil || ok != want {
+			t.Fatalf("swap %q by %q: %v, %v", old, new, ok, err)
+		}
+	}
+	if v, err := s.Load(ctx, "k"); err != nil || v != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+	step([]byte("a"), []byte("b"), false)
+	step([]byte{}, []byte("b"), false)
+	step(nil, []byte("a"), true)
+	step(nil, []byte("b"), false)
+	step([]byte("a"), []byte("b"), true)
+	step([]byte("a"), []byte("c"), false)
+	step([]byte("b"), []byte("b"), true)
+	step([]byte("b"), nil, true)
+	if v, err := s.Load(ctx, "k"); err != nil || v == nil || len(v) != 0 {
+		t.Fatalf("%q, %v", v, err)
+	}
+	if _, err := s.Swap(ctx, "max", nil, make([]byte, MaxState)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Swap(ctx, "more", nil, make([]byte, MaxState+1)); err == nil {
+		t.Fatal("too long a value was kept")
+	}
+	check(t, s)
+}
+
+func TestMaterials(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	put := func(scope, data string) error {
+		return s.PutMaterial(ctx, trust.Material{Kind: trust.MaterialOpenPGP, Scope: scope, Name: data, Data: []byte(data)}, "alice", "vendor")
+	}
+	for scope, data := range map[string]string{"": "all", "maven": "maven", "pkg:maven/org.apache/*": "apache", "pkg:npm/x": "x"} {
+		if err := errors.Join(put(scope, data), put(scope, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, scope := range []string{"*", "source:https://github.com/o/*", "a b", "pkg:npm/x@1"} {
+		if err := put(scope, "k"); err == nil {
+			t.Errorf("scope %q was taken", scope)
+		}
+	}
+	for purl, want := range map[string]int{"pkg:maven/org.apache/y": 3, "pkg:maven/org.apache.evil/y": 2, "pkg:npm/x": 2, "pkg:npm/y": 1} {
+		if ms, err := s.Materials(ctx, trust.MaterialOpenPGP, release(t, purl).Package); err != nil || len(ms) != want {
+			t.Errorf("%s: %d, %v; want %d", purl, len(ms), err, want)
+		}
+	}
+	if ms, err := s.Materials(ctx, trust.MaterialX509Root, release(t, "pkg:npm/x").Package); err != nil || len(ms) != 0 {
+		t.Errorf("another kind: %v, %v", ms, err)
+	}
+	big := trust.Material{Kind: trust.MaterialTrustedRoot, Data: make([]byte, MaxMaterial)}
+	if err := s.PutMaterial(ctx, big, "alice", "x"); err != nil {
+		t.Fatal(err)
+	}
+	big.Data = make([]byte, MaxMaterial+1)
+	if err := s.PutMaterial(ctx, big, "alice", "x"); err == nil {
+		t.Fatal("too much was kept")
+	}
+	check(t, s)
+}
+
+// A version whose bytes changed is visible whatever the verdict was.
+func TestThreat122SeenKeepsTheFirstBytes(t *testing.T) {
+	ctx := t.Context()
+	s, clk := newStore(t)
+	r := release(t, "pkg:npm/x@1.0.0")
+	first := clk.t
+	for i, b := range []string{"good", "evil", "good"} {
+		d := Decision{Release: r, Verdict: trust.Block, Artifacts: []trust.Artifact{{Name: "x.tgz", Digests: trust.Digests{digest(b)}}}}
+		if _, err := s.Record(ctx, Commit{Run: Run{Command: "check"}, Decisions: []Decision{d}}); err != nil {
+			t.Fatal(i, err)
+		}
+		clk.t = clk.t.Add(time.Hour)
+	}
+	m, err := s.Seen(ctx, []trust.Release{r, release(t, "pkg:npm/y@1.0.0")})
+	if err != nil || len(m) != 1 || len(m[r]) != 2 || m[r][0].Digest != digest("good") || !m[r][0].First.Equal(first) || m[r][1].Digest != digest("evil") {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	check(t, s)
+}
+
+func TestRecordRefuses(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	r, sg := release(t, "pkg:npm/x@1.0.0"), workflow("o", "r")
+	with := func(f func(*Decision)) Decision {
+		d := decision(r, sg)
+		f(&d)
+		return d
+	}
+	for name, d := range map[string]Decision{
+		"no release": with(func(d *Decision) { d.Release = trust.Release{} }), "no verdict": with(func(d *Decision) { d.Verdict = "" }),
+		"contradictory evidence": with(func(d *Decision) { d.Evidence[0].Outcome = trust.Failed }),
+		"other bytes":            with(func(d *Decision) { d.Evidence[0].Raw[0].Bytes = []byte("other") }),
+		"bytes missing":          with(func(d *Decision) { d.Evidence[0].Raw[0].Bytes = nil }),
+		"bytes by sha1":          with(func(d *Decision) { d.Evidence[0].Raw[0].Digest.Algorithm = trust.SHA1 }),
+		"too many bytes":         with(func(d *Decision) { d.Evidence[0].Raw[0] = trust.NewRaw("b", "", make([]byte, MaxBlob+1)) }),
+		"too long a row":         with(func(d *Decision) { d.Findings = []trust.Finding{{Message: strings.Repeat("x", MaxBody)}} }),
+	} {
+		c := commit(t, 2, strings.ReplaceAll(name, " ", "-"))
+		c.Decisions = append(c.Decisions, d)
+		if _, err := s.Record(ctx, c); err == nil {
+			t.Errorf("%s: recorded", name)
+		}
+	}
+	if n, err := s.LogSize(ctx); err != nil || n != 0 {
+		t.Fatalf("something of the refused runs was recorded: %d, %v", n, err)
+	}
+	if _, err := s.Record(ctx, Commit{Decisions: make([]Decision, MaxDecisions+1)}); err == nil {
+		t.Error("too many decisions were recorded")
+	}
+	c := commit(t, 1, "")
+	c.Decisions[0].Evidence[0].Raw[0] = trust.NewRaw("b", "", make([]byte, MaxBlob))
+	c.Run.ID = "r-1"
+	if _, err := s.Record(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Record(ctx, c); !errors.Is(err, ErrConflict) {
+		t.Fatalf("one run twice: %v", err)
+	}
+	check(t, s)
+}
+
+// Stored evidence that is used again stays as old as it is, and a clock that
+// runs backwards loses nothing.
+func TestEvidenceAgeAndClockBackwards(t *testing.T) {
+	ctx := t.Context()
+	s, clk := newStore(t)
+	r := release(t, "pkg:npm/%40org/p0@1.0.0")
+	start := clk.t
+	checked := func() time.Time {
+		m, err := s.Evidence(ctx, []trust.Release{r})
+		if err != nil || len(m[r]) != 1 {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		check(t, s)
+		return m[r][0].Checked
+	}
+	rec := func(f func(*Decision)) {
+		c := commit(t, 1, "")
+		f(&c.Decisions[0])
+		if _, err := s.Record(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec(func(*Decision) {})
+	clk.t = start.Add(time.Hour)
+	rec(func(d *Decision) { d.EvidenceChecked = start; d.Evidence[0].Raw[0].Bytes = nil })
+	if got := checked(); !got.Equal(start) {
+		t.Fatalf("reused evidence became fresh: %v", got)
+	}
+	rec(func(*Decision) {})
+	if got := checked(); !got.Equal(clk.t) {
+		t.Fatal(got)
+	}
+	clk.t = start.Add(-24 * time.Hour)
+	rec(func(*Decision) {})
+	if got := checked(); !got.Equal(start.Add(time.Hour)) {
+		t.Fatalf("the clock ran backwards and evidence grew older: %v", got)
+	}
+	kn, err := s.Known(ctx, []trust.Package{r.Package})
+	if err != nil || !kn[r.Package][0].First.Equal(start) || !kn[r.Package][0].Last.Equal(start.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", kn, err)
+	}
+	ds, err := s.Decisions(ctx, DecisionFilter{Release: r})
+	if err != nil || len(ds) != 4 || ds[0].LogIndex < ds[3].LogIndex || !ds[0].At.Equal(clk.t) {
+		t.Fatalf("newest first means last recorded: %+v, %v", ds, err)
+	}
+}
+
+func TestPinKeepsBaseline(t *testing.T) {
+	ctx := t.Context()
+	s, clk := newStore(t)
+	r := release(t, "pkg:npm/x@1.0.0")
+	p := known(r, workflow("o", "r"))
+	p.Baseline = true
+	start := clk.t
+	for range 2 {
+		// One release may be declared in several places of one run.
+		if _, err := s.Record(ctx, Commit{Run: Run{Command: "init"}, Pin: []KnownRelease{p, p}}); err != nil {
+			t.Fatal(err)
+		}
+		clk.t = clk.t.Add(time.Hour)
+		p.Baseline = false
+		p.Signers = []trust.Signer{workflow("o", "r2")}
+	}
+	m, err := s.Known(ctx, []trust.Package{r.Package})
+	if err != nil || len(m[r.Package]) != 1 || !m[r.Package][0].Baseline || !m[r.Package][0].First.Equal(start) {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	check(t, s)
+}
+
+func TestGC(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	fill(t, s)
+	extra := release(t, "pkg:npm/extra@1.0.0")
+	asked := release(t, "pkg:npm/asked@1.0.0")
+	e := evidence(asked, workflow("x", "y"))
+	if _, err := s.Record(ctx, Commit{Run: Run{Command: "check"}, Collected: []trust.Evidence{e}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutRequest(ctx, RequestRecord{Release: asked, Evidence: []string{e.ID()}, Reason: "x", By: "carol"}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Decisions(ctx, DecisionFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.GC(ctx)
+	if err != nil || c.Evidence != 1 || c.Blobs != 1 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	check(t, s)
+	m, err := s.Evidence(ctx, []trust.Release{extra, asked, before[0].Release})
+	if err != nil || len(m[extra]) != 0 || len(m[asked]) != 1 || len(m[before[0].Release]) != 1 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for _, d := range before {
+		if _, _, err := s.Decision(ctx, d.ID); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Blob(ctx, d.Evidence[0].Raw[0].Digest); err != nil {
+			t.Error(err)
+		}
+	}
+	if c, err = s.GC(ctx); err != nil || c.Evidence+c.Blobs != 0 {
+		t.Fatalf("again: %+v, %v", c, err)
+	}
+}
