@@ -18,7 +18,7 @@ const (
 	MaxFile     = 64 << 20 // bytes of one file
 	MaxEntries  = 200_000  // packages of one file
 	MaxDepth    = 200      // nesting of objects and lists
-	MaxNodes    = 8 << 20  // values of one JSON, YAML, TOML or XML document
+	MaxNodes    = 2 << 20  // values of one JSON, YAML, TOML or XML document
 	MaxIncludes = 64       // files that one requirements file includes, itself counted
 )
 

@@ -13,6 +13,9 @@ import (
 // pyRequirement takes name, extras and the rest from a requirement (PEP 508).
 var pyRequirement = regexp.MustCompile(`^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^\]]*\])?\s*(.*)$`)
 
+// pyNamedURL matches "name @ URL".
+var pyNamedURL = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*[A-Za-z./]`)
+
 var pyExact = regexp.MustCompile(`(?:^|[,(\s])(===?)\s*([^\s,;)]+)`)
 
 // parseRequirements reads a requirements file of pip with what it includes. No
@@ -141,7 +144,7 @@ func (r *requirements) read(name string, content []byte, pins bool) error {
 			}
 		case "-e", "--editable":
 			if !pins {
-				if err := r.location(at, l.line, arg, true); err != nil {
+				if err := r.locationWith(at, l.line, arg, "", sbom.Component{}); err != nil {
 					return err
 				}
 			}
@@ -212,8 +215,9 @@ func (r *requirements) requirement(at string, l logicalLine) error {
 	for _, h := range hashes {
 		c.Artifacts = append(c.Artifacts, trust.Artifact{Digests: r.hexDigest(&c, l.line, h)})
 	}
-	if isURLSpec(text) || isGitURL(text) || strings.HasPrefix(text, "file:") || strings.HasPrefix(text, ".") || strings.HasPrefix(text, "/") ||
-		strings.HasSuffix(text, ".whl") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".zip") {
+	named := pyNamedURL.MatchString(text)
+	if !named && (isURLSpec(text) || isGitURL(text) || strings.HasPrefix(text, "file:") || strings.HasPrefix(text, ".") || strings.HasPrefix(text, "/") ||
+		strings.HasSuffix(text, ".whl") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".zip")) {
 		return r.locationWith(at, l.line, text, "", c)
 	}
 	m := pyRequirement.FindStringSubmatch(text)
@@ -237,10 +241,6 @@ func (r *requirements) requirement(at string, l logicalLine) error {
 	}
 	r.judgeDigests(&c, l.line)
 	return r.put(at, l.line, name, version, c)
-}
-
-func (r *requirements) location(at string, line int, arg string, _ bool) error {
-	return r.locationWith(at, line, arg, "", sbom.Component{})
 }
 
 // locationWith records a requirement that is a URL or a path.
