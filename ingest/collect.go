@@ -56,6 +56,9 @@ func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
 			step()
 		case !it.in.Adapter || !asks(g.Adapters[it.in.Component.Release.Package.Type], it.in.Component.Kind):
 			it.in.Evidence = []trust.Evidence{unasked(it.in.Component, it.in.Adapter)}
+			if e := &it.in.Evidence[0]; e.Reason == trust.ReasonNoAdapter && !it.in.Adapter && g.Unsupported != nil {
+				e.Detail = g.Unsupported(it.in.Component.Release.Package.Type)
+			}
 			step()
 		default:
 			ask = append(ask, it)

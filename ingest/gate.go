@@ -89,6 +89,9 @@ type Gate struct {
 	Advisories Advisories
 	// Approve is nil where the policy names no approvers.
 	Approve Approve
+	// Unsupported says why components of a purl type without adapter are held; nil
+	// for a general sentence.
+	Unsupported func(purlType string) string
 	// Names doubts names; nil for none.
 	Names func(c sbom.Component) []policies.NameRisk
 

@@ -1,54 +1,206 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
 
+	"github.com/headgate/headgate/ecosystems"
 	"github.com/headgate/headgate/ecosystems/adapter"
-	"github.com/headgate/headgate/ecosystems/cargo"
-	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/sigroot"
 	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/sigstore"
 )
+
+// adapterSet is the adapters by purl type with what they share.
+type adapterSet struct {
+	list   ecosystems.List
+	byType map[string]adapter.Adapter
+	client *upstream.Client
+	notes  []string
+}
+
+// usage sums up what was asked of all hosts.
+func (a *adapterSet) usage() (requests, bytes int64) {
+	for _, h := range a.client.Stats() {
+		requests += h.Requests
+		bytes += h.Bytes
+	}
+	return requests, bytes
+}
 
 // adapters makes every adapter with the user's own configuration: environment
 // and home, never the scanned tree's files.
-func (c *Command) adapters(o *options, set *setting, s *store.Store) (*adapterSet, error) {
-	goEnv, err := golang.EnvFromOS(c.Getenv, c.Home)
+func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
+	settings, err := ecosystems.SettingsOf(c.Getenv, c.Environ, c.Home)
 	if err != nil {
-		return nil, usage("Go's environment: %w", err)
+		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	npmCfg, err := npm.ConfigFromEnv(c.Getenv, c.Home)
-	if err != nil {
-		return nil, usage("npm's configuration: %w", err)
-	}
-	cargoCfg, err := cargo.ConfigFromEnv(c.Getenv, c.Environ, c.Home)
-	if err != nil {
-		return nil, usage("Cargo's configuration: %w", err)
-	}
-	client, err := c.upstreamClient(o, []upstream.Credentials{npmCfg.Credentials, cargoCfg.Credentials}, nil)
+	cache, err := c.xdg("XDG_CACHE_HOME", ".cache")
 	if err != nil {
 		return nil, err
+	}
+	hosts, err := c.insecure()
+	if err != nil {
+		return nil, err
+	}
+	client, err := upstream.New(upstream.Config{
+		Version: c.Version, CacheDir: filepath.Join(cache, "upstream"), Offline: o.offline,
+		Insecure: slices.Concat(hosts, settings.Insecure()), Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn,
+	})
+	if err != nil {
+		return nil, usage("network configuration: %w", err)
 	}
 	var state adapter.State = s
 	if s.ReadOnly() {
 		state = &forgetful{State: s, mem: map[string][]byte{}}
 	}
-	goAdapter, err := golang.New(golang.Config{Getter: client, State: state, Env: goEnv})
+	dir, err := c.xdg("XDG_DATA_HOME", ".local/share")
 	if err != nil {
-		return nil, usage("Go: %w", err)
+		return nil, err
 	}
-	npmAdapter, err := npm.New(npm.Options{Get: client, Clock: c.Clock, Config: npmCfg, Trust: func() npm.Trust {
-		return npm.Trust{Err: errors.New("npm's keys and Sigstore's root are not at hand")}
-	}})
-	if err != nil {
-		return nil, usage("npm: %w", err)
+	r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot, registry: settings.NPM.Registry}
+	if !o.offline {
+		r.get = client
 	}
-	out := &adapterSet{byType: map[string]adapter.Adapter{}, client: client}
-	for _, a := range []adapter.Adapter{goAdapter, npmAdapter, cargo.New(client, cargoCfg)} {
-		for _, t := range a.Describe().Types {
-			out.byType[t] = a
+	if o.trustedRoot != "" {
+		// A trust file that the user names is used, or it is an error; never a default instead.
+		if _, err := r.named(); err != nil {
+			return nil, usage("--trusted-root: %w", err)
 		}
 	}
+	list, err := ecosystems.All(ecosystems.Config{
+		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier,
+	})
+	if err != nil {
+		return nil, &exitError{code: ingest.ExitUsage, err: err}
+	}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: settings.Notes()}
+	if len(hosts) > 0 {
+		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
+	}
 	return out, nil
+}
+
+// roots hands out Sigstore's trusted root and npm's keys: from the file that the
+// user names, or from what TUF brought, refreshed once a run when it is due.
+type roots struct {
+	c        *Command
+	dir      string
+	file     string
+	registry string
+	get      upstream.Getter
+
+	once sync.Once
+	root *sigstore.Root
+	keys *sigstore.KeySet
+	err  error
+}
+
+// refreshAfter is the age from which the stored material is refreshed.
+const refreshAfter = 24 * time.Hour
+
+func (r *roots) named() (*sigstore.Root, error) {
+	b, err := os.ReadFile(r.file)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := os.Stat(r.file)
+	if err != nil {
+		return nil, err
+	}
+	return sigstore.LoadTrustedRoot(b, sigstore.RootOptions{Obtained: fi.ModTime(), Now: r.c.Clock()})
+}
+
+// npmKeysTarget is the TUF target with the registry's keys, named by its host.
+func npmKeysTarget(registry string) string {
+	u, err := url.Parse(registry)
+	if err != nil || u.Host == "" {
+		u, err = url.Parse(npm.DefaultRegistry)
+		if err != nil {
+			return ""
+		}
+	}
+	return u.Hostname() + "/keys.json"
+}
+
+func (r *roots) store() (*sigroot.Store, error) {
+	// Only the public registry's keys are a target of the public-good TUF repository.
+	return sigroot.New(sigroot.Options{Dir: r.dir, Get: r.get, NPMKeys: npmKeysTarget(npm.DefaultRegistry), Clock: r.c.Clock})
+}
+
+func (r *roots) load(ctx context.Context) {
+	st, err := r.store()
+	if err != nil {
+		r.err = err
+		return
+	}
+	m, err := st.Load()
+	if r.get != nil && (err != nil || r.c.Clock().Sub(m.Obtained) > refreshAfter) {
+		if fresh, ferr := st.Refresh(ctx); ferr == nil {
+			m, err = fresh, nil
+		} else if err != nil {
+			err = ferr
+		} else {
+			// What is stored still counts until its own bound.
+			r.c.warn("the trust roots could not be refreshed: " + ferr.Error())
+		}
+	}
+	if err != nil {
+		r.err = fmt.Errorf("trust roots: %w; headgate db update", err)
+	}
+	if len(m.NPMKeys) > 0 {
+		if r.keys, err = sigstore.ParseNPMKeys(m.NPMKeys); err != nil {
+			r.err = errors.Join(r.err, err)
+		}
+	}
+	if r.file != "" {
+		if r.root, err = r.named(); err != nil {
+			r.err = errors.Join(r.err, err)
+		}
+		return
+	}
+	if len(m.TrustedRoot) > 0 {
+		if r.root, err = sigstore.LoadTrustedRoot(m.TrustedRoot, sigstore.RootOptions{Obtained: m.Obtained, Now: r.c.Clock()}); err != nil {
+			r.err = errors.Join(r.err, err)
+		}
+	}
+}
+
+// rootTimeout bounds the refresh of the roots, which no single caller may cancel
+// for all others.
+const rootTimeout = 2 * time.Minute
+
+func (r *roots) ready() {
+	r.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), rootTimeout)
+		defer cancel()
+		r.load(ctx)
+	})
+}
+
+func (r *roots) npm() npm.Trust {
+	r.ready()
+	return npm.Trust{Keys: r.keys, Root: r.root, Err: r.err}
+}
+
+func (r *roots) verifier(context.Context) (*sigstore.Verifier, error) {
+	r.ready()
+	if r.root == nil {
+		if r.err != nil {
+			return nil, r.err
+		}
+		return nil, trust.Undecidable(trust.ReasonExpiredRoot, "no trusted root of Sigstore is at hand; headgate db update")
+	}
+	return sigstore.NewVerifier(r.root)
 }

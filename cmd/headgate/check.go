@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/headgate/headgate/ecosystems"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/policies"
@@ -132,7 +133,7 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 		}
 		defer s.Close()
 	}
-	g, err := c.gate(o, set, s, call.source)
+	g, err := c.gate(o, set, s)
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +163,8 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 }
 
 // gate puts the gate together.
-func (c *Command) gate(o *options, set *setting, s *store.Store, source string) (*ingest.Gate, error) {
-	adapters, err := c.adapters(o, set, s)
+func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, error) {
+	adapters, err := c.adapters(o, s)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +172,8 @@ func (c *Command) gate(o *options, set *setting, s *store.Store, source string) 
 		Tool: "headgate " + c.Version, Adapters: adapters.byType, Memory: s, Judge: set.policy, Clock: c.Clock,
 		Continuity: ingest.CompareSigners, Jobs: o.jobs, Usage: adapters.usage,
 	}
+	g.Unsupported = ecosystems.Unsupported
+	set.notes = append(set.notes, adapters.notes...)
 	if o.noReuse {
 		g.Reuse = -1
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/headgate/headgate/ecosystems/adapter"
-	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom/revision"
@@ -73,7 +71,7 @@ func (c *Command) openStore(ctx context.Context, o *options, create bool) (*stor
 	return s, err
 }
 
-// warnings collects what upstream code says without changing an answer.
+// warn shows what went wrong without changing an answer.
 func (c *Command) warn(msg string) {
 	fmt.Fprintln(c.Stderr, "headgate: warning: "+cleanLine(msg))
 }
@@ -90,40 +88,6 @@ func (c *Command) insecure() ([]string, error) {
 		hosts = append(hosts, h)
 	}
 	return hosts, nil
-}
-
-// upstreamClient is the one HTTP client of all adapters.
-func (c *Command) upstreamClient(o *options, more []upstream.Credentials, insecure []string) (*upstream.Client, error) {
-	cache, err := c.xdg("XDG_CACHE_HOME", ".cache")
-	if err != nil {
-		return nil, err
-	}
-	netrc := c.Getenv("NETRC")
-	if netrc == "" && c.Home != "" {
-		netrc = filepath.Join(c.Home, ".netrc")
-	}
-	creds := more
-	if netrc != "" {
-		cr, err := upstream.LoadNetrc(netrc)
-		switch {
-		case err == nil && cr != nil:
-			creds = append(creds, cr)
-		case err != nil && !errors.Is(err, os.ErrNotExist):
-			return nil, usage("reading credentials: %w", err)
-		}
-	}
-	hosts, err := c.insecure()
-	if err != nil {
-		return nil, err
-	}
-	client, err := upstream.New(upstream.Config{
-		Version: c.Version, CacheDir: filepath.Join(cache, "upstream"), Offline: o.offline,
-		Insecure: slices.Concat(hosts, insecure), Credentials: creds, Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn,
-	})
-	if err != nil {
-		return nil, usage("network configuration: %w", err)
-	}
-	return client, nil
 }
 
 // setting is policy and configuration with their origin.
@@ -327,20 +291,5 @@ func firstDifference(a, b []byte) int {
 	return max(len(bl), 1)
 }
 
-// clock is a context-free alias so that commands read well.
+// now is the time by the command's clock.
 func (c *Command) now() time.Time { return c.Clock() }
-
-// adapterSet is the adapters by purl type with what they share.
-type adapterSet struct {
-	byType map[string]adapter.Adapter
-	client *upstream.Client
-}
-
-// usage sums up what was asked of all hosts.
-func (a *adapterSet) usage() (requests, bytes int64) {
-	for _, h := range a.client.Stats() {
-		requests += h.Requests
-		bytes += h.Bytes
-	}
-	return requests, bytes
-}

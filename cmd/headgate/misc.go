@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,25 +45,18 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 		Example: "  headgate ecosystems",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := c.settings(&options{policy: policies.DefaultName}, ".", nil, false)
-			if err != nil {
-				return err
-			}
 			s, err := c.openStore(cmd.Context(), o, false)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			as, err := c.adapters(o, set, s)
+			as, err := c.adapters(o, s)
 			if err != nil {
 				return err
 			}
 			var ds []adapter.Description
-			for _, t := range sortedTypes(as.byType) {
-				d := as.byType[t].Describe()
-				if !slices.ContainsFunc(ds, func(x adapter.Description) bool { return x.Name == d.Name }) {
-					ds = append(ds, d)
-				}
+			for _, a := range as.list {
+				ds = append(ds, a.Describe())
 			}
 			if asJSON {
 				return printJSON(c, ds)

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/ecosystems"
+	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/sigroot"
+	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/trust/sigstore"
+)
+
+func (c *Command) dbCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "db", Short: "Trust roots: status, update",
+		Example: "  headgate db status\n  headgate db update\n  headgate db update --from DIR     without network, from a copy of the TUF repository",
+	}
+	roots := func(get upstream.Getter) (*sigroot.Store, error) {
+		dir, err := c.xdg("XDG_DATA_HOME", ".local/share")
+		if err != nil {
+			return nil, err
+		}
+		return sigroot.New(sigroot.Options{Dir: filepath.Join(dir, "sigstore"), Get: get, NPMKeys: npmKeysTarget(npm.DefaultRegistry), Clock: c.Clock})
+	}
+	show := func(m sigroot.Material) error {
+		r, err := sigstore.LoadTrustedRoot(m.TrustedRoot, sigstore.RootOptions{Obtained: m.Obtained, Now: c.now()})
+		if err != nil {
+			return &exitError{code: ingest.ExitUndecided, err: err, hint: "headgate db update"}
+		}
+		fmt.Fprintf(c.Stdout, "trusted root %s, last verified %s (%s ago)\n", r.Info().Digest, m.Obtained.UTC().Format(time.RFC3339), age(c.now().Sub(m.Obtained)))
+		if len(m.NPMKeys) > 0 {
+			k, err := sigstore.ParseNPMKeys(m.NPMKeys)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Stdout, "npm keys %s\n", k.Digest())
+		}
+		return nil
+	}
+	status := &cobra.Command{
+		Use: "status", Short: "Show which trust roots are at hand, and how old", Args: cobra.NoArgs,
+		Example: "  headgate db status",
+		RunE: func(*cobra.Command, []string) error {
+			st, err := roots(nil)
+			if err != nil {
+				return err
+			}
+			m, err := st.Load()
+			if err != nil {
+				return &exitError{code: ingest.ExitUndecided, err: err, hint: "headgate db update"}
+			}
+			return show(m)
+		},
+	}
+	var from string
+	update := &cobra.Command{
+		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
+		Example: "  headgate db update\n  headgate db update --from /media/tuf-copy",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if from != "" {
+				st, err := roots(nil)
+				if err != nil {
+					return err
+				}
+				m, err := st.Import(from)
+				if err != nil {
+					return &exitError{code: ingest.ExitUndecided, err: err}
+				}
+				return show(m)
+			}
+			settings, err := ecosystems.SettingsOf(c.Getenv, c.Environ, c.Home)
+			if err != nil {
+				return &exitError{code: ingest.ExitUsage, err: err}
+			}
+			client, err := upstream.New(upstream.Config{Version: c.Version, Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn})
+			if err != nil {
+				return usage("network configuration: %w", err)
+			}
+			st, err := roots(client)
+			if err != nil {
+				return err
+			}
+			m, err := st.Refresh(cmd.Context())
+			if err != nil {
+				return &exitError{code: ingest.ExitUndecided, err: err, hint: "without network: headgate db update --from DIR, a copy of the TUF repository"}
+			}
+			return show(m)
+		},
+	}
+	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, instead of the network")
+	cmd.AddCommand(status, update)
+	return cmd
+}
