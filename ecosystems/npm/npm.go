@@ -135,6 +135,7 @@ func (a *Adapter) verifiersFor(t Trust) *verifiers {
 
 // record is a packument that several components of one run share.
 type record struct {
+	at   time.Time // when it was asked for
 	once sync.Once
 	p    *packument
 	err  error
@@ -145,15 +146,21 @@ type record struct {
 // same package; they are reduced to the fields of version.
 const maxRecords = 512
 
+// recordAge is how long a packument is kept in memory for further components;
+// a run is shorter, a server asks anew.
+const recordAge = 5 * time.Minute
+
 // pack returns the packument of a package, asked once per MetadataAge or run.
 func (a *Adapter) pack(ctx context.Context, base string, pkg trust.Package) (*packument, string, error) {
 	key := base + " " + pkg.FullName()
 	a.mu.Lock()
 	r, ok := a.records[key]
-	if !ok {
-		r = &record{}
+	if now := a.o.Clock(); !ok || now.Sub(r.at) > recordAge {
+		if !ok {
+			a.order = append(a.order, key)
+		}
+		r = &record{at: now}
 		a.records[key] = r
-		a.order = append(a.order, key)
 		if len(a.order) > maxRecords {
 			delete(a.records, a.order[0])
 			a.order = a.order[1:]
@@ -161,13 +168,19 @@ func (a *Adapter) pack(ctx context.Context, base string, pkg trust.Package) (*pa
 	}
 	a.mu.Unlock()
 	r.once.Do(func() { r.p, r.src, r.err = a.fetchPackument(ctx, base, pkg) })
-	if r.err != nil {
-		// An error is never kept: the next component asks again.
-		a.mu.Lock()
-		if a.records[key] == r {
-			delete(a.records, key)
-		}
-		a.mu.Unlock()
+	if r.err == nil {
+		return r.p, r.src, nil
+	}
+	// An error is never kept: the next component asks again.
+	a.mu.Lock()
+	if a.records[key] == r {
+		delete(a.records, key)
+		a.order = slices.DeleteFunc(a.order, func(k string) bool { return k == key })
+	}
+	a.mu.Unlock()
+	if errors.Is(r.err, context.Canceled) && ctx.Err() == nil {
+		// Somebody else asked, and was cancelled.
+		return a.fetchPackument(ctx, base, pkg)
 	}
 	return r.p, r.src, r.err
 }
@@ -297,6 +310,9 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if c.pub {
 		c.keys = c.t.Keys
 	}
+	if !c.stated(comp, locked) {
+		return c.res, nil
+	}
 	c.source(locked)
 
 	p, src, err := a.pack(ctx, c.base, r.Package)
@@ -343,6 +359,26 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		return adapter.Result{}, ctx.Err()
 	}
 	return c.res, nil
+}
+
+// stated judges a registry that the source names beside the URL: by a purl
+// qualifier or a field of its own. Another registry's package of the same name is
+// another package, and nothing that the configured registry says is about it.
+func (c *collection) stated(comp sbom.Component, locked trust.Artifact) bool {
+	for _, s := range []string{comp.Registry, c.r.Package.Qualifier("repository_url")} {
+		if s == "" || s == comp.Registry && locked.URL != "" { // the URL itself is judged by source
+			continue
+		}
+		u, base, err := registryURL(s)
+		if err == nil && (base == c.base || u.Scheme+"://"+u.Host+"/" == DefaultRegistry) {
+			continue
+		}
+		e := adapter.Refuted(trust.CheckSource, c.r, locked, trust.ReasonForeignSource, "comes from the registry %s, the configured one is %s", clip(s), c.base)
+		e.Remedy = "configure the registry for the scope in your own .npmrc"
+		c.add(e)
+		return false
+	}
+	return true
 }
 
 // source judges the URL that the lock file states.

@@ -395,6 +395,58 @@ func TestSource(t *testing.T) {
 	expect(t, res, trust.CheckSource, trust.Failed, trust.ReasonForeignSource)
 }
 
+// Another registry's package of the same name is another package.
+func TestStatedRegistry(t *testing.T) {
+	g, a := setup(t, nil)
+	g.add(release{name: "a", version: "1.0.0"})
+	for stated, o := range map[string]trust.Outcome{g.base: trust.Verified, DefaultRegistry: trust.Verified, "https://other.example.com/": trust.Failed} {
+		byField := component(t, "a", "1.0.0", sri([]byte("a@1.0.0")), "")
+		byField.Registry = stated
+		byPURL := component(t, "a", "1.0.0", sri([]byte("a@1.0.0")), "")
+		byPURL.Release.Package = byPURL.Release.Package.WithQualifier("repository_url", stated)
+		for _, c := range []sbom.Component{byField, byPURL} {
+			res := g.collect(a, c, 0)
+			if o == trust.Failed {
+				expect(t, res, trust.CheckSource, trust.Failed, trust.ReasonForeignSource)
+				if len(res.Evidence) != 1 {
+					t.Errorf("further evidence: %+v", res.Evidence)
+				}
+				continue
+			}
+			expect(t, res, trust.CheckRegistrySig, trust.Verified, "")
+		}
+	}
+}
+
+// A record is asked for once per run, and anew by a process that runs on.
+func TestRecordsAgeAndErrorsAreForgotten(t *testing.T) {
+	g, a := setup(t, nil)
+	clock := adaptertest.Now
+	a.o.Clock = func() time.Time { return clock }
+	count := func() (n int) {
+		for _, p := range g.asks {
+			if p == "a" {
+				n++
+			}
+		}
+		return n
+	}
+	c := component(t, "a", "1.0.0", "", "")
+	expect(t, g.collect(a, c, 0), trust.CheckMetadata, trust.Unreachable, trust.ReasonNotFound)
+	g.add(release{name: "a", version: "1.0.0"})
+	expect(t, g.collect(a, c, 0), trust.CheckMetadata, trust.Verified, "")
+	clock = clock.Add(recordAge)
+	g.collect(a, c, 0)
+	if n := count(); n != 2 {
+		t.Errorf("%d requests at the bound", n)
+	}
+	clock = clock.Add(1)
+	g.collect(a, c, 0)
+	if n := count(); n != 3 {
+		t.Errorf("%d requests above the bound", n)
+	}
+}
+
 func TestWeakAndMissing(t *testing.T) {
 	g, a := setup(t, nil)
 	g.add(release{name: "a", version: "1.0.0"})
