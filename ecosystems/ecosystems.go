@@ -10,6 +10,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/pypi"
+	"github.com/headgate/headgate/ecosystems/rubygems"
 	"github.com/headgate/headgate/ecosystems/upstream"
 )
 
@@ -20,6 +21,7 @@ type Settings struct {
 	NPM   npm.Config
 	PyPI  pypi.Config
 	Cargo cargo.Config
+	Gems  rubygems.Config
 	// Netrc is the user's .netrc.
 	Netrc upstream.Credentials
 }
@@ -44,6 +46,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	if s.Cargo, err = cargo.ConfigFromEnv(getenv, environ, home); err != nil {
 		return Settings{}, fmt.Errorf("settings of Cargo: %w", err)
 	}
+	if s.Gems, err = rubygems.ConfigFromEnv(getenv, environ, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of RubyGems: %w", err)
+	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
 		netrc = filepath.Join(home, ".netrc")
@@ -59,7 +64,7 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 
 // Credentials are those of all ecosystems for upstream.Config, .netrc last.
 func (s Settings) Credentials() []upstream.Credentials {
-	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Netrc}
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Netrc}
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
@@ -76,7 +81,7 @@ type Config struct {
 	Settings Settings
 	// NPM hands out the keys and the root that npm's evidence is verified with.
 	NPM func() npm.Trust
-	// Sigstore hands out the verifier of the public Sigstore instance, for PyPI.
+	// Sigstore hands out the verifier of the public Sigstore instance, for PyPI and RubyGems.
 	Sigstore pypi.Verifiers
 }
 
@@ -97,7 +102,12 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of npm: %w", err)
 	}
-	return List{g, n, pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore), cargo.New(cfg.Getter, cfg.Settings.Cargo)}, nil
+	return List{
+		g, n,
+		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
+		cargo.New(cfg.Getter, cfg.Settings.Cargo),
+		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
+	}, nil
 }
 
 // For returns the adapter of a purl type, or nil; Unsupported says why there is
@@ -128,7 +138,6 @@ func (l List) ByType() map[string]adapter.Adapter {
 // all the same.
 var unsupported = map[string]string{
 	"maven":         "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
-	"gem":           "some gems have Sigstore attestations, which headgate does not verify yet; the SHA-256 of Gemfile.lock's CHECKSUMS can be pinned",
 	"nuget":         "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
 	"deb":           "the archive's key signs a chain down to each package, which headgate does not verify yet; snapshots and digests can be pinned",
 	"rpm":           "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
