@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/headgate/headgate/trust"
 )
 
 // Identity is what a certificate says of its holder: a subject alternative
@@ -50,7 +52,7 @@ func def(p *string, v string) {
 
 // Defaults fills the empty fields.
 func (f Workflow) Defaults() Workflow {
-	def(&f.Issuer, "https://token.actions.githubusercontent.com")
+	def(&f.Issuer, trust.GitHubIssuer)
 	def(&f.Repository, "acme/widget")
 	def(&f.Path, ".github/workflows/release.yml")
 	def(&f.Ref, "refs/tags/v1.0.0")
