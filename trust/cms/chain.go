@@ -187,7 +187,7 @@ func VerifyTimestamp(token, message []byte, roots, more []*x509.Certificate) (*T
 		return nil, err
 	}
 	certs := append(sd.Certificates(), more...)
-	sig, err := sd.signers[0].verify(content, OIDTSTInfo, certs, false)
+	sig, err := sd.signers[0].verify(content, OIDTSTInfo, certs, false, Hash)
 	if err != nil {
 		return nil, err
 	}

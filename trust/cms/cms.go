@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	_ "crypto/sha1"   //nolint:gosec // linked for VerifyUnsafeSHA1
 	_ "crypto/sha256" // linked for crypto.Hash
 	_ "crypto/sha512" // linked for crypto.Hash
 	"crypto/subtle"
@@ -46,6 +47,8 @@ var (
 
 var (
 	oidRSA     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
+	oidRSASHA1 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 5}
+	oidECSHA1  = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}
 	oidRSA256  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
 	oidRSA384  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 12}
 	oidRSA512  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}
@@ -350,7 +353,22 @@ type Signature struct {
 // Verify checks the signature of one signer over content, which is the
 // encapsulated content or, for detached signatures, what was signed.
 func (s *SignedData) Verify(signer *SignerInfo, content []byte) (*Signature, error) {
-	return signer.verify(content, s.contentType, s.certificates, false)
+	return signer.verify(content, s.contentType, s.certificates, false, Hash)
+}
+
+// VerifyUnsafeSHA1 is Verify that lets SHA-1 pass, so that a caller can tell an
+// old signature from a broken one. Signature.Hash says whether it was SHA-1; by
+// itself such a signature proves nothing.
+func (s *SignedData) VerifyUnsafeSHA1(signer *SignerInfo, content []byte) (*Signature, error) {
+	return signer.verify(content, s.contentType, s.certificates, false, HashUnsafeSHA1)
+}
+
+// HashUnsafeSHA1 is Hash that knows SHA-1 as well.
+func HashUnsafeSHA1(oid asn1.ObjectIdentifier) (crypto.Hash, error) {
+	if oid.Equal(oidSHA1) {
+		return crypto.SHA1, nil
+	}
+	return Hash(oid)
 }
 
 // Countersignatures checks all countersignatures of a verified signature, in
@@ -369,7 +387,7 @@ func (s *SignedData) Countersignatures(parent *Signature) ([]*Signature, error) 
 			if err != nil {
 				return nil, err
 			}
-			sig, err := si.verify(parent.Info.value, OIDData, s.certificates, true)
+			sig, err := si.verify(parent.Info.value, OIDData, s.certificates, true, Hash)
 			if err != nil {
 				return nil, fmt.Errorf("countersignature: %w", err)
 			}
@@ -379,12 +397,12 @@ func (s *SignedData) Countersignatures(parent *Signature) ([]*Signature, error) 
 	return out, nil
 }
 
-func (s *SignerInfo) verify(content []byte, contentType asn1.ObjectIdentifier, certs []*x509.Certificate, counter bool) (*Signature, error) {
+func (s *SignerInfo) verify(content []byte, contentType asn1.ObjectIdentifier, certs []*x509.Certificate, counter bool, hash func(asn1.ObjectIdentifier) (crypto.Hash, error)) (*Signature, error) {
 	cert, err := s.certificate(certs)
 	if err != nil {
 		return nil, err
 	}
-	h, err := Hash(s.digest)
+	h, err := hash(s.digest)
 	if err != nil {
 		return nil, err
 	}
@@ -445,7 +463,7 @@ func sum(h crypto.Hash, b []byte) []byte {
 
 func checkSignature(cert *x509.Certificate, alg asn1.ObjectIdentifier, h crypto.Hash, digest, sig []byte) error {
 	want := map[crypto.Hash][2]asn1.ObjectIdentifier{
-		crypto.SHA256: {oidRSA256, oidEC256}, crypto.SHA384: {oidRSA384, oidEC384}, crypto.SHA512: {oidRSA512, oidEC512},
+		crypto.SHA256: {oidRSA256, oidEC256}, crypto.SHA384: {oidRSA384, oidEC384}, crypto.SHA512: {oidRSA512, oidEC512}, crypto.SHA1: {oidRSASHA1, oidECSHA1},
 	}[h]
 	bad := trust.Failure(trust.ReasonBadSignature, "the CMS signature by %q does not verify", clip(cert.Subject.String()))
 	switch pub := cert.PublicKey.(type) {
