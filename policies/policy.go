@@ -377,7 +377,31 @@ func (vc *vocabulary) condition(text string) (prg cel.Program, constant *bool, e
 	return prg, constant, nil
 }
 
+// compile returns the program of an expression, made once for all rules that say
+// the same: most of the time of loading a policy goes into parsing.
 func (vc *vocabulary) compile(text string, want *cel.Type) (cel.Program, *cel.Ast, error) {
+	vc.mu.Lock()
+	c, ok := vc.compiled[text]
+	vc.mu.Unlock()
+	if !ok {
+		var err error
+		if c.prg, c.ast, err = vc.compileNew(text); err != nil {
+			return nil, nil, err
+		}
+		vc.mu.Lock()
+		// Bounded, as a server may load many policies.
+		if len(vc.compiled) < maxCompiled {
+			vc.compiled[text] = c
+		}
+		vc.mu.Unlock()
+	}
+	if !c.ast.OutputType().IsExactType(want) {
+		return nil, nil, fmt.Errorf("expression is of type %s, want %s", c.ast.OutputType(), want)
+	}
+	return c.prg, c.ast, nil
+}
+
+func (vc *vocabulary) compileNew(text string) (cel.Program, *cel.Ast, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil, errors.New("the expression is missing")
 	}
@@ -387,9 +411,6 @@ func (vc *vocabulary) compile(text string, want *cel.Type) (cel.Program, *cel.As
 	ast, iss := vc.env.Compile(text)
 	if iss.Err() != nil {
 		return nil, nil, iss.Err()
-	}
-	if !ast.OutputType().IsExactType(want) {
-		return nil, nil, fmt.Errorf("expression is of type %s, want %s", ast.OutputType(), want)
 	}
 	prg, err := vc.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(MaxCost))
 	if err != nil {

@@ -301,3 +301,23 @@ func BenchmarkEvaluate(b *testing.B) {
 		p.Evaluate(context.Background(), in)
 	}
 }
+
+// BenchmarkLoad measures loading the default policy in a fresh process: the
+// vocabulary is made anew each time.
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		if _, err := newVocabulary(componentVariables); err != nil {
+			b.Fatal(err)
+		}
+		vs, err := vocabularies()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, vc := range vs {
+			vc.mu.Lock()
+			clear(vc.compiled)
+			vc.mu.Unlock()
+		}
+		builtin(b, "baseline")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -208,7 +209,18 @@ var levelConstants = []string{"none", "registry", "publisher", "provenance", "re
 type vocabulary struct {
 	env  *cel.Env
 	vars map[string]func(*view) any
+
+	mu       sync.Mutex
+	compiled map[string]compiled // by text
 }
+
+type compiled struct {
+	prg cel.Program
+	ast *cel.Ast
+}
+
+// maxCompiled bounds the expressions that are kept compiled.
+const maxCompiled = 2000
 
 func newVocabulary(vars []variable) (*vocabulary, error) {
 	opts := []cel.EnvOption{
@@ -223,7 +235,7 @@ func newVocabulary(vars []variable) (*vocabulary, error) {
 	for i, l := range levelConstants {
 		opts = append(opts, cel.Constant("level."+l, cel.IntType, types.Int(i)))
 	}
-	vc := &vocabulary{vars: make(map[string]func(*view) any, len(vars))}
+	vc := &vocabulary{compiled: map[string]compiled{}, vars: make(map[string]func(*view) any, len(vars))}
 	for _, v := range vars {
 		opts = append(opts, cel.VariableWithDoc(v.name, v.typ, v.doc))
 		vc.vars[v.name] = v.get
