@@ -225,7 +225,18 @@ func (x Expectation) validate(v *Verifier) error {
 
 // Verify verifies one bundle against one expectation. Nothing of the bundle is
 // returned unless everything holds; see Classify for errors.
-func (v *Verifier) Verify(b []byte, want Expectation) (Verified, error) {
+//
+// A panic in a parser below is unreachable (internal): it decides nothing.
+func (v *Verifier) Verify(b []byte, want Expectation) (out Verified, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = Verified{}, unreachable(trust.ReasonInternal, "verifying bundle: a verifier panicked: %v", p)
+		}
+	}()
+	return v.verify(b, want)
+}
+
+func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 	if v == nil || v.v == nil {
 		return Verified{}, misuse("no verifier")
 	}

@@ -825,6 +825,18 @@ func TestCheckSubjects(t *testing.T) {
 	check(t, err, trust.Failed, trust.ReasonWrongSubject)
 }
 
+// TestThreat052Panic: a panic below the verifier decides nothing.
+func TestThreat052Panic(t *testing.T) {
+	s := newSetup(t)
+	x := keylessWant()
+	x.SubjectName = func(string) error { panic("parser") }
+	got, err := s.keyless.Verify(s.Bundle(sigstoretest.Options{Statement: provenance()}), x)
+	check(t, err, trust.Unreachable, trust.ReasonInternal)
+	if !got.IsZero() {
+		t.Error("something was returned beside the error")
+	}
+}
+
 func FuzzVerify(f *testing.F) {
 	s := newSetup(f)
 	f.Add(s.Bundle(sigstoretest.Options{Statement: provenance()}))
