@@ -308,3 +308,23 @@ func TestLongText(t *testing.T) {
 		t.Errorf("error of %d bytes", len(err.Error()))
 	}
 }
+
+func TestMessageVerifier(t *testing.T) {
+	v := cms.MessageVerifier{Roots: certs(root), Now: at}
+	der := ct.SignedData(cms.OIDData, nil, []byte("message"), certs(leaf), ct.Signer{Identity: *leaf})
+	s, err := v.VerifyMessage([]byte("message"), der)
+	if err != nil || s.Validate() != nil || s.Subject != leaf.Cert.Subject.String() {
+		t.Errorf("%v, %v", s, err)
+	}
+	_, err = v.VerifyMessage([]byte("Message"), der)
+	wantClass(t, err, trust.Failed, trust.ReasonWrongDigest)
+	_, err = v.VerifyMessage([]byte("message"), ct.SignedData(cms.OIDData, ct.Octets([]byte("other")), nil, certs(leaf), ct.Signer{Identity: *leaf}))
+	wantClass(t, err, trust.Failed, trust.ReasonWrongSubject)
+	two := ct.SignedData(cms.OIDData, nil, []byte("message"), certs(leaf), ct.Signer{Identity: *leaf}, ct.Signer{Identity: *leaf})
+	_, err = v.VerifyMessage([]byte("message"), two)
+	wantClass(t, err, trust.Unreachable, trust.ReasonMalformed)
+	_, err = cms.MessageVerifier{Roots: certs(extra), Now: at}.VerifyMessage([]byte("message"), der)
+	wantClass(t, err, trust.Failed, trust.ReasonUntrustedSigner)
+	_, err = cms.MessageVerifier{Roots: certs(root), Now: end.Add(time.Second)}.VerifyMessage([]byte("message"), der)
+	wantClass(t, err, trust.Failed, trust.ReasonKeyOutsideWindow)
+}
