@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -279,9 +280,46 @@ func (k *Keyring) find(sig *packet.Signature) []*pgp.Entity {
 		case sig.IssuerKeyId == nil || !c.ids[*sig.IssuerKeyId]:
 			continue
 		}
-		if e, err := readEntity(c.raw); err == nil {
-			out = append(out, e)
+		e, err := readEntity(c.raw)
+		if err != nil {
+			continue
 		}
+		if i := slices.IndexFunc(out, func(o *pgp.Entity) bool {
+			return bytes.Equal(o.PrimaryKey.Fingerprint, e.PrimaryKey.Fingerprint)
+		}); i >= 0 {
+			merge(out[i], e)
+			continue
+		}
+		out = append(out, e)
 	}
 	return out
+}
+
+// merge adds to a copy of a certificate what another copy knows, revocations
+// above all: KEYS files hold one key several times, old and new.
+func merge(into, from *pgp.Entity) {
+	into.Revocations = append(into.Revocations, from.Revocations...)
+	into.DirectSignatures = append(into.DirectSignatures, from.DirectSignatures...)
+	for name, id := range from.Identities {
+		have, ok := into.Identities[name]
+		if !ok {
+			id.Primary = into
+			into.Identities[name] = id
+			continue
+		}
+		have.SelfCertifications = append(have.SelfCertifications, id.SelfCertifications...)
+		have.Revocations = append(have.Revocations, id.Revocations...)
+	}
+	for _, s := range from.Subkeys {
+		i := slices.IndexFunc(into.Subkeys, func(o pgp.Subkey) bool {
+			return bytes.Equal(o.PublicKey.Fingerprint, s.PublicKey.Fingerprint)
+		})
+		if i < 0 {
+			s.Primary = into
+			into.Subkeys = append(into.Subkeys, s)
+			continue
+		}
+		into.Subkeys[i].Bindings = append(into.Subkeys[i].Bindings, s.Bindings...)
+		into.Subkeys[i].Revocations = append(into.Subkeys[i].Revocations, s.Revocations...)
+	}
 }

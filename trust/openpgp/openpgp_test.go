@@ -237,6 +237,28 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
+// TestSeveralCopies: one certificate twice is one certificate, and a revocation
+// in any copy counts.
+func TestSeveralCopies(t *testing.T) {
+	e := entity(t, config(born))
+	if err := e.AddSigningSubkey(config(born)); err != nil {
+		t.Fatal(err)
+	}
+	sig := detach(t, "m", config(born.Add(time.Hour)), e)
+	old := ringOf(t, e).Certificates()[0]
+	if _, err := VerifyDetached(strings.NewReader("m"), sig, Want{NewKeyring(old, old), now}); err != nil {
+		t.Errorf("two copies: %v", err)
+	}
+	if err := e.Revoke(packet.KeyCompromised, "", config(born.Add(2*time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	revoked := ringOf(t, e).Certificates()[0]
+	for _, k := range []*Keyring{NewKeyring(old, revoked), NewKeyring(revoked, old)} {
+		_, err := VerifyDetached(strings.NewReader("m"), sig, Want{k, now})
+		wantClass(t, err, trust.Failed, trust.ReasonKeyOutsideWindow)
+	}
+}
+
 func TestWeak(t *testing.T) {
 	e := entity(t, config(born))
 	for _, hash := range []byte{1, 2, 3} { // MD5, SHA-1, RIPEMD-160, which the library does not sign with
