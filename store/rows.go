@@ -14,10 +14,21 @@ type kindSpec struct {
 	cols  []string
 	// derive computes the columns from a body, and the id that the body states.
 	derive func(body []byte) (id string, cols []any, err error)
+	// of does the same for the value that the body is made from; false for a
+	// value of another type.
+	of func(v any) (id string, cols []any, ok bool)
 }
 
 func spec[T any](table string, cols []string, f func(T) (string, []any)) kindSpec {
-	return kindSpec{table: table, cols: cols, derive: func(body []byte) (string, []any, error) {
+	of := func(x any) (string, []any, bool) {
+		v, ok := x.(T)
+		if !ok {
+			return "", nil, false
+		}
+		id, c := f(v)
+		return id, c, true
+	}
+	return kindSpec{table: table, cols: cols, of: of, derive: func(body []byte) (string, []any, error) {
 		var v T
 		if err := strict(body, &v); err != nil {
 			return "", nil, fmt.Errorf("body of %s: %w", table, err)

@@ -225,11 +225,8 @@ func (w *writeTx) row(l Leaf, v any) (k kindSpec, body []byte, cols []any, idx i
 		return
 	}
 	k = kinds[l.Kind]
-	id, cols, err := k.derive(body)
-	if err != nil {
-		return
-	}
-	if id == "" || id != l.ID {
+	id, cols, ok := k.of(v)
+	if !ok || id == "" || id != l.ID {
 		err = fmt.Errorf("%s row has id %q, its log entry %q", l.Kind, short(id), short(l.ID))
 		return
 	}
