@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -320,4 +321,25 @@ func BenchmarkLoad(b *testing.B) {
 		}
 		builtin(b, "baseline")
 	}
+}
+
+// A policy is shared by all workers of a check.
+func TestEvaluateConcurrently(t *testing.T) {
+	p := builtin(t, "baseline")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			in := healthy(t)
+			want := trust.Allow
+			if i%2 == 1 {
+				in.ChangedUpstream, want = true, trust.Block
+			}
+			for range 50 {
+				if o := p.Evaluate(context.Background(), in); o.Verdict != want {
+					t.Errorf("%s, want %s", o.Verdict, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
