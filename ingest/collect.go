@@ -103,7 +103,7 @@ func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
 			if err != nil {
 				res = adapter.Result{Evidence: []trust.Evidence{internal(it.in.Component, err.Error())}}
 			}
-			it.in.Evidence, it.in.Facts, it.in.History = res.Evidence, res.Facts, res.History
+			it.in.Evidence, it.in.Facts, it.in.History = withMetadata(it.in.Component, res), res.Facts, res.History
 			step()
 			return nil
 		})
@@ -145,6 +145,32 @@ func ask1(ctx context.Context, a adapter.Adapter, q adapter.Request) (res adapte
 		}
 	}
 	return res, nil
+}
+
+// withMetadata says that the registry's record could not be had where an adapter
+// only says so of the checks: without it, a time of publication that nobody could
+// ask for would look like one that the registry does not know.
+func withMetadata(c sbom.Component, res adapter.Result) []trust.Evidence {
+	if !res.Facts.Published.IsZero() {
+		return res.Evidence
+	}
+	var missing *trust.Evidence
+	for i := range res.Evidence {
+		e := &res.Evidence[i]
+		if e.Check == trust.CheckMetadata {
+			return res.Evidence
+		}
+		if e.Outcome == trust.Unreachable && missing == nil {
+			missing = e
+		}
+	}
+	if missing == nil {
+		return res.Evidence
+	}
+	return append(res.Evidence, trust.Evidence{
+		Check: trust.CheckMetadata, Outcome: trust.Unreachable, Release: c.Release, Reason: missing.Reason,
+		Detail: "the registry's record of the release could not be had either", Source: missing.Source,
+	})
 }
 
 func asks(a adapter.Adapter, k sbom.Kind) bool {

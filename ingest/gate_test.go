@@ -196,6 +196,18 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestThreat060NetworkFailureIsNoViolation: a time of publication that could not be
+// asked for is no unknown time.
+func TestThreat060NetworkFailureIsNoViolation(t *testing.T) {
+	a := &registry{collect: func(_ context.Context, q adapter.Request) (adapter.Result, error) {
+		return adapter.Result{Evidence: []trust.Evidence{{Check: trust.CheckChecksumDB, Outcome: trust.Unreachable, Reason: trust.ReasonNetwork, Release: q.Component.Release}}}, nil
+	}}
+	r := check(t, gate(t, a, &memory{}), ingest.Request{Inventory: inventory(comp(t, "pkg:npm/a@1.0.0"))})
+	if r.ExitCode != ingest.ExitUndecided {
+		t.Errorf("exit %d: %+v", r.ExitCode, r.Components[0].Findings)
+	}
+}
+
 // TestThreat052PanicInVerifier: a crash is evidence that could not be had, the
 // process survives, and the verdict is not allow.
 func TestThreat052PanicInVerifier(t *testing.T) {

@@ -48,6 +48,9 @@ policy:
 // maxListed bounds what init lists without --verbose.
 const maxListed = 20
 
+// maxRuns is how many runs init looks back for an earlier baseline.
+const maxRuns = 1_000_000
+
 func (c *Command) initCommand() *cobra.Command {
 	o := &options{}
 	var extend bool
@@ -88,7 +91,7 @@ unless --extend says so.`,
 			}
 			inv.Source.Name = abs
 			again := false
-			runs, err := s.Runs(ctx, 0)
+			runs, err := s.Runs(ctx, maxRuns)
 			if err != nil {
 				return err
 			}

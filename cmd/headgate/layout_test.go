@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-const module = "github.com/headgate/headgate/"
+const modulePath = "github.com/headgate/headgate/"
 
 // mayImport is the layout of the project: per top folder the folders below it.
 // A package may always import from its own top folder, but for the exceptions of
@@ -118,7 +118,7 @@ func TestImportsPointDown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			to, ours := strings.CutPrefix(path, module)
+			to, ours := strings.CutPrefix(path, modulePath)
 			if !ours {
 				continue
 			}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb"
+	"golang.org/x/mod/sumdb/dirhash"
+	"golang.org/x/mod/sumdb/note"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"headgate": main})
+}
+
+// proxy is a module proxy with a checksum database, as the go command speaks to
+// them. It publishes every module of example.com that is asked for, but for those
+// that its path names otherwise: "young" was published now, "retracted" retracts
+// itself, and "missing" is not there.
+type proxy struct {
+	db   http.Handler
+	vkey string
+	url  string
+}
+
+const dbName = "sum.example.com"
+
+func goMod(mod, _ string) string {
+	if strings.Contains(mod, "retracted") {
+		return "module " + mod + "\n\nretract v1.0.0 // published by mistake\n"
+	}
+	return "module " + mod + "\n"
+}
+
+// hashes are the lines of go.sum for a module.
+func hashes(mod, version string) (string, error) {
+	hash := func(name, content string) (string, error) {
+		return dirhash.Hash1([]string{name}, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil })
+	}
+	zip, err := hash(mod+"@"+version+"/go.mod", goMod(mod, version))
+	if err != nil {
+		return "", err
+	}
+	gomod, err := hash("go.mod", goMod(mod, version))
+	return fmt.Sprintf("%s %s %s\n%s %s/go.mod %s\n", mod, version, zip, mod, version, gomod), err
+}
+
+func newProxy(t testing.TB) *proxy {
+	skey, vkey, err := note.GenerateKey(rand.Reader, dbName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := sumdb.NewTestServer(skey, func(mod, version string) ([]byte, error) {
+		if strings.Contains(mod, "missing") {
+			return nil, os.ErrNotExist
+		}
+		s, err := hashes(mod, version)
+		return []byte(s), err
+	})
+	p := &proxy{db: sumdb.NewServer(ops), vkey: vkey}
+	srv := httptest.NewServer(p)
+	t.Cleanup(srv.Close)
+	p.url = srv.URL
+	return p
+}
+
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/sumdb/"+dbName); ok {
+		if rest == "/supported" {
+			return
+		}
+		http.StripPrefix("/sumdb/"+dbName, p.db).ServeHTTP(w, r)
+		return
+	}
+	esc, file, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/@v/")
+	mod, err := module.UnescapePath(esc)
+	if !ok || err != nil || !strings.HasPrefix(mod, "example.com/") || strings.Contains(mod, "missing") {
+		http.NotFound(w, r)
+		return
+	}
+	version := strings.TrimSuffix(strings.TrimSuffix(file, ".info"), ".mod")
+	switch {
+	case file == "list":
+		io.WriteString(w, "v1.0.0\nv1.1.0\n")
+	case strings.HasSuffix(file, ".info"):
+		at := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+		if strings.Contains(mod, "young") {
+			at = time.Now().UTC().Add(-time.Hour)
+		}
+		fmt.Fprintf(w, `{"Version":%q,"Time":%q}`, version, at.Format(time.RFC3339))
+	case strings.HasSuffix(file, ".mod"):
+		io.WriteString(w, goMod(mod, version))
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			p := newProxy(t)
+			down := httptest.NewServer(http.NotFoundHandler())
+			down.Close()
+			e.Setenv("GOPROXY", p.url)
+			e.Setenv("GOSUMDB", p.vkey+" "+p.url+"/sumdb/"+dbName)
+			e.Setenv("DOWN", down.URL)
+			e.Setenv("SUMKEY", p.vkey)
+			e.Setenv("NPM_CONFIG_REGISTRY", down.URL)
+			e.Setenv("GOENV", "off")
+			e.Setenv(InsecureEnv, strings.TrimPrefix(p.url, "http://")+","+strings.TrimPrefix(down.URL, "http://"))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "data"))
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
+			e.Setenv("HEADGATE_USER", "carol")
+			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"gomod": cmdGoMod, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID,
+		},
+	})
+}
+
+// cmdGoMod writes DIR/go.mod and DIR/go.sum for the modules: gomod DIR mod@version...
+func cmdGoMod(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	mod, sum := "module example.com/project\n\ngo 1.26\n\nrequire (\n", ""
+	for _, a := range args[1:] {
+		m, v, _ := strings.Cut(a, "@")
+		mod += "\t" + m + " " + v + "\n"
+		s, err := hashes(m, v)
+		ts.Check(err)
+		sum += s
+	}
+	ts.Check(os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod+")\n"), 0o644))
+	ts.Check(os.WriteFile(filepath.Join(dir, "go.sum"), []byte(sum), 0o644))
+}
+
+// cmdCommit commits all of DIR on the branch main: commit DIR
+func cmdCommit(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	repo, err := git.PlainOpen(dir)
+	if err != nil {
+		repo, err = git.PlainInit(dir, false)
+	}
+	ts.Check(err)
+	w, err := repo.Worktree()
+	ts.Check(err)
+	ts.Check(w.AddGlob("."))
+	_, err = w.Commit("commit", &git.CommitOptions{Author: &object.Signature{Name: "dev", Email: "dev@example.com", When: time.Unix(1600000000, 0)}})
+	ts.Check(err)
+}
+
+// cmdSSHKey makes a key and appends it as an approver to FILE: sshkey KEY NAME FILE
+func cmdSSHKey(ts *testscript.TestScript, _ bool, args []string) {
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	ts.Check(err)
+	block, err := ssh.MarshalPrivateKey(priv, "")
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(block), 0o600))
+	spub, err := ssh.NewPublicKey(pub)
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[2]))
+	ts.Check(err)
+	text := string(b)
+	if !strings.Contains(text, "\napprovers:\n") {
+		text += "approvers:\n"
+	}
+	text += fmt.Sprintf("  - name: %s\n    ssh: %s\n    scope: [\"pkg:golang/*\"]\n", args[1], strings.TrimSpace(string(ssh.MarshalAuthorizedKey(spub))))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(text), 0o644))
+}
+
+// cmdExit runs headgate from a shell and demands an exit code: exit CODE args...
+func cmdExit(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("sh", append([]string{"-c", `headgate "$@"; test $? -eq "$0" || { echo "exit code is not $0" >&2; exit 99; }`}, args...)...)
+	if err != nil {
+		ts.Fatalf("headgate %s: %v", strings.Join(args[1:], " "), err)
+	}
+}
+
+// cmdReplace replaces text in a file: replace FILE OLD NEW
+func cmdReplace(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if !strings.Contains(string(b), args[1]) {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(string(b), args[1], args[2])), 0o644))
+}
+
+// cmdFirstID puts the first id with a prefix on standard output into a variable: firstid VAR PREFIX
+func cmdFirstID(ts *testscript.TestScript, _ bool, args []string) {
+	id := regexp.MustCompile(regexp.QuoteMeta(args[1]) + `[0-9a-f]+`).FindString(ts.ReadFile("stdout"))
+	if id == "" {
+		ts.Fatalf("no id %s… on standard output", args[1])
+	}
+	ts.Setenv(args[0], id)
+}
