@@ -79,19 +79,19 @@ func TestThreat126PragmasOnEveryConnection(t *testing.T) {
 
 // A connection whose settings differ is refused.
 func TestThreat126WrongSettingsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	made := rawDB(t, path)
-	mustExec(t, made, "PRAGMA journal_mode = WAL; CREATE TABLE x (y)")
-	made.Close()
-	for dsn, want := range map[string]string{
-		"file:" + path + "?_foreign_keys=0&_synchronous=FULL&_busy_timeout=1000":                      "foreign_keys",
-		"file:" + path + "?_foreign_keys=1&_synchronous=NORMAL&_busy_timeout=1000":                    "synchronous",
-		"file:" + path + "?_foreign_keys=1&_synchronous=FULL&_busy_timeout=0":                         "busy_timeout",
-		"file:" + path + "?_foreign_keys=1&_synchronous=FULL&_busy_timeout=1000&_journal_mode=DELETE": "journal_mode",
+	for params, want := range map[string]string{
+		"_foreign_keys=0&_synchronous=FULL&_busy_timeout=1000":                      "foreign_keys",
+		"_foreign_keys=1&_synchronous=NORMAL&_busy_timeout=1000":                    "synchronous",
+		"_foreign_keys=1&_synchronous=FULL&_busy_timeout=0":                         "busy_timeout",
+		"_foreign_keys=1&_synchronous=FULL&_busy_timeout=1000&_journal_mode=DELETE": "journal_mode",
 	} {
-		db := sql.OpenDB(&connector{dsn: dsn, busy: time.Second, wal: true})
+		path := filepath.Join(t.TempDir(), "x.db") // its own: the last case changes the file
+		made := rawDB(t, path)
+		mustExec(t, made, "PRAGMA journal_mode = WAL; CREATE TABLE x (y)")
+		made.Close()
+		db := sql.OpenDB(&connector{dsn: "file:" + path + "?" + params, busy: time.Second, wal: true})
 		if err := db.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", dsn, err)
+			t.Errorf("%s: %v", params, err)
 		}
 		db.Close()
 	}
