@@ -10,7 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/headgate/headgate/ingest/names"
 	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/policies/advisories"
+	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
 )
@@ -21,7 +24,8 @@ const ByHeadgate = "pinned by headgate"
 
 // assess makes the policy's input of every item and has it judged.
 func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
-	advisories, state, err := g.advisories(ctx, work)
+	answer := g.advisories(ctx, work)
+	doubts, err := g.doubts(q, work)
 	if err != nil {
 		return err
 	}
@@ -46,18 +50,18 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 		eg.Go(func() error {
 			g.describe(it)
 			in := &it.in
-			in.AdvisoryState = state
-			in.Advisories = advisories[in.Component.Release]
-			if in.Previous != nil {
-				before := advisories[in.Previous.Release]
-				for _, a := range before {
-					in.PreviousAdvisories = append(in.PreviousAdvisories, a.ID)
+			if in.AdvisoryState = policies.StateOff; g.Advisories != nil {
+				r := in.Component.Release
+				in.Advisories, in.AdvisoryState = answer.Advisories[r], answer.States[r]
+				if in.AdvisoryState == "" {
+					in.AdvisoryState = policies.StateUnavailable
 				}
-				in.FixesAdvisory = fixed(before, in.Advisories)
+				if in.Previous != nil {
+					in.PreviousAdvisories = advisories.IDs(answer.Advisories[in.Previous.Release])
+					in.FixesAdvisory = advisories.FixedBy(answer, in.Previous.Release, r)
+				}
 			}
-			if g.Names != nil && in.Change != policies.ChangePresent {
-				in.Names = g.Names(in.Component)
-			}
+			in.Names = doubts.Check(in.Component.Release, in.Component.Kind == sbom.KindRegistry || in.Component.Kind == sbom.KindUnknown)
 			in.InspectionState = policies.StateOff
 			if err := g.judge(ectx, it); err != nil {
 				return err
@@ -89,43 +93,50 @@ func (g *Gate) judge(ctx context.Context, it *item) (err error) {
 	return ctx.Err()
 }
 
-func (g *Gate) advisories(ctx context.Context, work []*item) (map[trust.Release][]policies.Advisory, policies.State, error) {
+// advisories looks up all releases that are judged and those that they replace.
+func (g *Gate) advisories(ctx context.Context, work []*item) advisories.Answer {
 	if g.Advisories == nil {
-		return nil, policies.StateOff, nil
+		return advisories.Answer{}
 	}
 	set := map[trust.Release]bool{}
-	var rs []trust.Release
-	add := func(r trust.Release) {
-		if !set[r] {
-			set[r] = true
-			rs = append(rs, r)
+	var items []advisories.Item
+	add := func(c *sbom.Component) {
+		if c == nil || set[c.Release] {
+			return
+		}
+		set[c.Release] = true
+		it := advisories.Item{Release: c.Release}
+		for _, a := range c.Artifacts {
+			it.Digests = append(it.Digests, a.Digests...)
+		}
+		items = append(items, it)
+	}
+	for _, it := range work {
+		add(&it.in.Component)
+		add(it.in.Previous)
+	}
+	return g.Advisories.Query(ctx, items, g.Clock())
+}
+
+// doubts knows the names that are worth imitating here: those of the base and
+// those that the store knows. What is known itself is not doubted.
+func (g *Gate) doubts(q Request, work []*item) (*names.Index, error) {
+	var known []trust.Package
+	if q.Base != nil {
+		for _, c := range q.Base.Components {
+			known = append(known, c.Release.Package)
 		}
 	}
 	for _, it := range work {
-		add(it.in.Component.Release)
-		if it.in.Previous != nil {
-			add(it.in.Previous.Release)
+		if len(it.known) > 0 {
+			known = append(known, it.in.Component.Release.Package)
 		}
 	}
-	m, state, err := g.Advisories.Match(ctx, rs)
+	ix, err := names.NewIndex(known, g.Internal)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, "", ctx.Err()
-		}
-		return nil, policies.StateUnavailable, nil
+		return nil, fmt.Errorf("internal namespaces: %w", err)
 	}
-	return m, state, nil
-}
-
-// fixed lists the advisories of before that now no longer has.
-func fixed(before, now []policies.Advisory) []string {
-	var out []string
-	for _, b := range before {
-		if b.Suppressed == "" && !slices.ContainsFunc(now, func(n policies.Advisory) bool { return n.ID == b.ID }) {
-			out = append(out, b.ID)
-		}
-	}
-	return out
+	return ix, nil
 }
 
 // describe fills in what follows from evidence and store.

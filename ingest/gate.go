@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/policies/advisories"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
@@ -63,9 +64,10 @@ type ContinuityInput struct {
 	Now      time.Time
 }
 
-// Advisories looks up vulnerabilities and malware, in bulk.
+// Advisories looks up vulnerabilities and malware, in bulk. *advisories.Index
+// implements it.
 type Advisories interface {
-	Match(ctx context.Context, rs []trust.Release) (map[trust.Release][]policies.Advisory, policies.State, error)
+	Query(ctx context.Context, items []advisories.Item, now time.Time) advisories.Answer
 }
 
 // Approve verifies the approvals that the store and headgate.trust hold for a
@@ -92,8 +94,8 @@ type Gate struct {
 	// Unsupported says why components of a purl type without adapter are held; nil
 	// for a general sentence.
 	Unsupported func(purlType string) string
-	// Names doubts names; nil for none.
-	Names func(c sbom.Component) []policies.NameRisk
+	// Internal are purl patterns of packages that never come from a public registry.
+	Internal []string
 
 	// Jobs is how many components are worked on at a time, 0 for DefaultJobs.
 	Jobs int

@@ -173,6 +173,10 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 		Continuity: ingest.CompareSigners, Jobs: o.jobs, Usage: adapters.usage,
 	}
 	g.Unsupported = ecosystems.Unsupported
+	g.Internal = set.policy.Config().Policy.InternalNamespaces
+	if g.Advisories, err = c.advisories(set); err != nil {
+		return nil, err
+	}
 	set.notes = append(set.notes, adapters.notes...)
 	if o.noReuse {
 		g.Reuse = -1

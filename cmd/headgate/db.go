@@ -12,12 +12,52 @@ import (
 	"github.com/headgate/headgate/ecosystems/sigroot"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/policies/advisories"
 	"github.com/headgate/headgate/trust/sigstore"
 )
 
+// advisories returns the source that the configuration names; nil for none.
+func (c *Command) advisories(set *setting) (ingest.Advisories, error) {
+	cfg := set.policy.Config().Advisories
+	if cfg.Source == "" || cfg.Source == "off" {
+		return nil, nil
+	}
+	if cfg.Source != "offline" {
+		return nil, usage("%s: advisories.source %q is not available in this build; use offline with headgate db update --advisories DIR", set.origin, cfg.Source)
+	}
+	if len(cfg.VEX) > 0 || cfg.OSVScanner != "" {
+		set.notes = append(set.notes, "VEX documents and osv-scanner.toml are not applied by check: every advisory counts")
+	}
+	dir, err := c.advisoryDir()
+	if err != nil {
+		return nil, err
+	}
+	var age time.Duration
+	if cfg.MaxAge != nil {
+		age = time.Duration(*cfg.MaxAge)
+	}
+	return advisories.Open(dir, age), nil
+}
+
+func (c *Command) advisoryDir() (string, error) {
+	dir, err := c.xdg("XDG_DATA_HOME", ".local/share")
+	return filepath.Join(dir, "advisories"), err
+}
+
+func (c *Command) advisoryStatus(ss []advisories.Status) {
+	for _, s := range ss {
+		line := fmt.Sprintf("advisories of %s: %d records, %s old", report.Clean(s.Ecosystem), s.Records, age(s.Age))
+		if s.Problem != "" {
+			line += ": " + report.Clean(s.Problem)
+		}
+		fmt.Fprintln(c.Stdout, line)
+	}
+}
+
 func (c *Command) dbCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "db", Short: "Trust roots: status, update",
+		Use: "db", Short: "Trust roots and advisories: status, update",
 		Example: "  headgate db status\n  headgate db update\n  headgate db update --from DIR     without network, from a copy of the TUF repository",
 	}
 	roots := func(get upstream.Getter) (*sigroot.Store, error) {
@@ -45,7 +85,16 @@ func (c *Command) dbCommand() *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show which trust roots are at hand, and how old", Args: cobra.NoArgs,
 		Example: "  headgate db status",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := c.advisoryDir()
+			if err != nil {
+				return err
+			}
+			ss, err := advisories.Open(dir, 0).Status(cmd.Context(), c.now())
+			if err != nil {
+				return err
+			}
+			c.advisoryStatus(ss)
 			st, err := roots(nil)
 			if err != nil {
 				return err
@@ -57,11 +106,23 @@ func (c *Command) dbCommand() *cobra.Command {
 			return show(m)
 		},
 	}
-	var from string
+	var from, archives string
 	update := &cobra.Command{
 		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
 		Example: "  headgate db update\n  headgate db update --from /media/tuf-copy",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if archives != "" {
+				dir, err := c.advisoryDir()
+				if err != nil {
+					return err
+				}
+				ss, err := advisories.Open(dir, 0).Update(cmd.Context(), archives, c.now())
+				c.advisoryStatus(ss)
+				if err != nil {
+					return &exitError{code: ingest.ExitUndecided, err: err}
+				}
+				return nil
+			}
 			if from != "" {
 				st, err := roots(nil)
 				if err != nil {
@@ -93,6 +154,7 @@ func (c *Command) dbCommand() *cobra.Command {
 		},
 	}
 	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, instead of the network")
+	update.Flags().StringVar(&archives, "advisories", "", "folder with OSV archives (ECOSYSTEM/all.zip) to build the advisory index from")
 	cmd.AddCommand(status, update)
 	return cmd
 }

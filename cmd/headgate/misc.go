@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -120,7 +121,7 @@ func (c *Command) storeCommand() *cobra.Command {
 
 func (c *Command) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "policy", Short: "The policy: show, lint",
+		Use: "policy", Short: "The policy: show, lint, test",
 		Example: "  headgate policy show\n  headgate policy lint",
 	}
 	o := &options{}
@@ -188,9 +189,50 @@ func (c *Command) policyCommand() *cobra.Command {
 			for _, n := range set.policy.Notices() {
 				fmt.Fprintf(c.Stdout, "  note: %s\n", report.Clean(n))
 			}
+			for _, i := range set.policy.Lint(c.now()) {
+				fmt.Fprintf(c.Stdout, "  warning: %s: %s\n", report.Clean(i.Subject), report.Clean(i.Problem))
+			}
 			return nil
 		},
 	}
-	cmd.AddCommand(show, lint)
+	to := &options{}
+	test := &cobra.Command{
+		Use: "test FILE", Short: "Run cases against the policy and compare verdicts and findings",
+		Example: "  headgate policy test cases.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, err := c.settings(to, ".", nil, false)
+			if err != nil {
+				return err
+			}
+			data, err := readSmall(args[0])
+			if err == nil && data == nil {
+				err = os.ErrNotExist
+			}
+			if err != nil {
+				return usage("reading %s: %w", args[0], err)
+			}
+			rs, err := set.policy.Test(cmd.Context(), data)
+			if err != nil {
+				return usage("%s: %w", args[0], err)
+			}
+			failed := 0
+			for _, r := range rs {
+				if r.Passed {
+					fmt.Fprintf(c.Stdout, "ok    %s\n", report.Clean(r.Name))
+					continue
+				}
+				failed++
+				fmt.Fprintf(c.Stdout, "FAIL  %s: %s\n", report.Clean(r.Name), report.Clean(r.Detail))
+			}
+			fmt.Fprintf(c.Stdout, "%d of %d cases pass\n", len(rs)-failed, len(rs))
+			if failed > 0 {
+				return stopped(ingest.ExitStopped)
+			}
+			return nil
+		},
+	}
+	test.Flags().StringVar(&to.config, "config", "", "configuration instead of "+ConfigFile)
+	cmd.AddCommand(show, lint, test)
 	return cmd
 }
