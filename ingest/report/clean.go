@@ -11,7 +11,8 @@ import (
 // MaxText bounds, in bytes, one piece of upstream text in reports for people.
 const MaxText = 600
 
-// Clean makes text safe to show on one line of a terminal or a log: control,
+// Clean makes text safe to show on one line of a terminal or a log: line feeds and
+// tabs become spaces; other control,
 // format and private characters, line and paragraph separators, and invalid
 // UTF-8 become visible escapes; text longer than MaxText is cut and says so.
 func Clean(s string) string { return clean(s, MaxText) }
@@ -39,6 +40,9 @@ func clean(s string, max int) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\n' || r == '\t':
+			// Sentences of upstream are often wrapped; on one line a space reads better.
+			b.WriteByte(' ')
 		case unsafeRune(r) && r < 0x10000:
 			fmt.Fprintf(&b, `\u%04x`, r)
 		case unsafeRune(r):
