@@ -476,7 +476,7 @@ func TestHistory(t *testing.T) {
 	}
 	a := w.adapter(adaptertest.NewEnv(t, adaptertest.Right))
 	hs := collect(t, a, adapter.Request{Component: w.component(m), History: 2}).History
-	if len(hs) != 2 || hs[0].Version != "v1.10.0" || hs[1].Version != "v1.2.0" || hs[0].Assurance != trust.AssuranceRegistry || len(hs[0].Signers) != 1 {
+	if len(hs) != 2 || hs[0].Version != "v1.10.0" || hs[1].Version != "v1.2.0" || hs[0].Claimed != trust.AssuranceRegistry || hs[0].Assurance != trust.AssuranceNone {
 		t.Errorf("history is %+v", hs)
 	}
 }
