@@ -7,6 +7,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/cargo"
+	"github.com/headgate/headgate/ecosystems/debian"
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/pypi"
@@ -22,6 +23,8 @@ type Settings struct {
 	PyPI  pypi.Config
 	Cargo cargo.Config
 	Gems  rubygems.Config
+	// Debian are the archives of Debian and Ubuntu.
+	Debian debian.Config
 	// Netrc is the user's .netrc.
 	Netrc upstream.Credentials
 }
@@ -48,6 +51,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	}
 	if s.Gems, err = rubygems.ConfigFromEnv(getenv, environ, home); err != nil {
 		return Settings{}, fmt.Errorf("settings of RubyGems: %w", err)
+	}
+	if s.Debian, err = debian.ConfigFromEnv(getenv); err != nil {
+		return Settings{}, fmt.Errorf("settings of Debian: %w", err)
 	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
@@ -79,6 +85,8 @@ type Config struct {
 	Clock    adapter.Clock
 	State    adapter.State
 	Settings Settings
+	// Materials hands out key material that was pinned; nil for none.
+	Materials adapter.Materials
 	// NPM hands out the keys and the root that npm's evidence is verified with.
 	NPM func() npm.Trust
 	// Sigstore hands out the verifier of the public Sigstore instance, for PyPI and RubyGems.
@@ -102,11 +110,16 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of npm: %w", err)
 	}
+	d, err := debian.New(debian.Options{Get: cfg.Getter, Clock: cfg.Clock, State: cfg.State, Config: cfg.Settings.Debian, Materials: cfg.Materials})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of Debian: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
+		d,
 	}, nil
 }
 
@@ -139,7 +152,6 @@ func (l List) ByType() map[string]adapter.Adapter {
 var unsupported = map[string]string{
 	"maven":         "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
 	"nuget":         "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
-	"deb":           "the archive's key signs a chain down to each package, which headgate does not verify yet; snapshots and digests can be pinned",
 	"rpm":           "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"apk":           "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"alpm":          "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",

@@ -63,7 +63,7 @@ func TestAllServesEachTypeOnce(t *testing.T) {
 }
 
 func TestUnsupportedSaysWhy(t *testing.T) {
-	for _, p := range []string{"maven", "deb", "generic", "unheard-of"} {
+	for _, p := range []string{"rpm", "apk", "generic", "unheard-of"} {
 		if s := Unsupported(p); !strings.Contains(s, "pinned") {
 			t.Errorf("%s: %q", p, s)
 		}

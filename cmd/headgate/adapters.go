@@ -80,7 +80,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 		}
 	}
 	list, err := ecosystems.All(ecosystems.Config{
-		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier,
+		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: s,
 	})
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
