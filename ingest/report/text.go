@@ -17,7 +17,9 @@ const (
 	Screen      = 24 // lines of a terminal
 	MaxWarnings = 5  // warnings shown without --verbose
 	maxNotes    = 4
-	maxKinds    = 6 // ecosystems named in one line
+	maxKinds    = 6  // ecosystems named in one line
+	maxListed   = 20 // components listed under one shared reason
+	maxLetIn    = 8  // new components of a passing check that are named
 )
 
 // sharedReason is from how many components on a common reason is said once.
@@ -90,6 +92,7 @@ func writeText(w io.Writer, r *ingest.Report, o Options) error {
 		return err
 	}
 	writeWarnings(&b, p, r, o)
+	writeLetIn(&b, p, r, o)
 	if o.Verbose {
 		writeAll(&b, p, r)
 	}
@@ -132,43 +135,119 @@ func headline(r *ingest.Report, p painter) string {
 	return p.verdict(r.Verdict, word) + ": " + strings.Join(parts, ", ") + " of " + n
 }
 
-// reasonGroup are components that are stopped by the very same findings.
+// reason is why something is stopped: the findings that say the same, as one.
+type reason struct {
+	effect trust.Effect
+	rules  []string
+	lines  []string
+	next   string
+}
+
+// reasons brings a component's findings into the words of a log: rules that rest
+// on the same evidence are named together, and what the evidence says is said
+// once, however many rules repeat it.
+func reasons(c *ingest.Component) []reason {
+	var out []reason
+	for _, f := range stopping(c) {
+		r := reason{effect: f.Effect, rules: []string{f.Rule}, lines: []string{f.Message}, next: f.Remedy}
+		var ev []*ingest.Evidence
+		for i := range c.Evidence {
+			if e := &c.Evidence[i]; slices.Contains(f.Evidence, e.ID) && e.Outcome != trust.Verified && e.Outcome != trust.Absent {
+				ev = append(ev, e)
+			}
+		}
+		if len(ev) > 0 && (f.Effect == trust.EffectUndecided || tells(f.Message, ev)) {
+			r.lines = evidenceLines(ev)
+			if i := slices.IndexFunc(ev, func(e *ingest.Evidence) bool { return e.Remedy != "" }); i >= 0 && f.Effect == trust.EffectUndecided {
+				r.next = ev[i].Remedy
+			}
+		}
+		i := slices.IndexFunc(out, func(o reason) bool {
+			return o.effect == r.effect && within(r.lines, o.lines) && (o.next == r.next || r.effect == trust.EffectUndecided)
+		})
+		if i >= 0 {
+			out[i].rules = append(out[i].rules, f.Rule)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// tells reports whether a message says all that the evidence has to say.
+func tells(message string, ev []*ingest.Evidence) bool {
+	return !slices.ContainsFunc(ev, func(e *ingest.Evidence) bool { return !strings.Contains(message, e.Detail) })
+}
+
+func within(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
+}
+
+// evidenceLines says what evidence found, checks with the same result together.
+func evidenceLines(ev []*ingest.Evidence) []string {
+	type result struct{ outcome, detail string }
+	var order []result
+	checks := map[result][]string{}
+	for _, e := range ev {
+		r := result{fmt.Sprintf("%s (%s)", e.Outcome, e.Reason), e.Detail}
+		if checks[r] == nil {
+			order = append(order, r)
+		}
+		name := string(e.Check)
+		if e.Artifact.Name != "" {
+			name += " of " + e.Artifact.Name
+		}
+		if !slices.Contains(checks[r], name) {
+			checks[r] = append(checks[r], name)
+		}
+	}
+	var lines []string
+	for _, r := range order {
+		l := strings.Join(checks[r], ", ") + " " + r.outcome
+		if r.detail != "" {
+			l += ": " + r.detail
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// reasonGroup are components that are stopped for the very same reasons.
 type reasonGroup struct {
-	findings   []trust.Finding // with the purl replaced by PURL if shared
+	reasons    []reason // with the purl replaced by PURL if shared
 	components []*ingest.Component
 }
 
-// groupByReason puts together components whose findings differ in nothing but
+// groupByReason puts together components whose reasons differ in nothing but
 // the release they name, so that forty packages of one ecosystem without an
 // adapter are one paragraph. Smaller groups stay single components.
 func groupByReason(cs []*ingest.Component) []reasonGroup {
-	key := func(c *ingest.Component) (string, []trust.Finding) {
-		var k strings.Builder
-		var fs []trust.Finding
+	shared := func(c *ingest.Component) []reason {
+		rs := reasons(c)
 		repl := strings.NewReplacer(c.Release.PURL(), "PURL")
-		for _, f := range stopping(c) {
-			f.Message, f.Remedy = repl.Replace(f.Message), repl.Replace(f.Remedy)
-			f.Evidence = nil
-			fmt.Fprintf(&k, "%q %q %q %q\n", f.Rule, f.Effect, f.Message, f.Remedy)
-			fs = append(fs, f)
+		for i := range rs {
+			rs[i].next = repl.Replace(rs[i].next)
+			for j, l := range rs[i].lines {
+				rs[i].lines[j] = repl.Replace(l)
+			}
 		}
-		return k.String(), fs
+		return rs
 	}
+	keys := make([]string, len(cs))
 	by := map[string][]*ingest.Component{}
-	for _, c := range cs {
-		k, _ := key(c)
-		by[k] = append(by[k], c)
+	for i, c := range cs {
+		keys[i] = fmt.Sprintf("%q", shared(c))
+		by[keys[i]] = append(by[keys[i]], c)
 	}
 	var out []reasonGroup
 	done := map[string]bool{}
-	for _, c := range cs {
-		k, shared := key(c)
-		switch {
+	for i, c := range cs {
+		switch k := keys[i]; {
 		case len(by[k]) < sharedReason:
-			out = append(out, reasonGroup{findings: stopping(c), components: []*ingest.Component{c}})
+			out = append(out, reasonGroup{reasons: reasons(c), components: []*ingest.Component{c}})
 		case !done[k]:
 			done[k] = true
-			out = append(out, reasonGroup{findings: shared, components: by[k]})
+			out = append(out, reasonGroup{reasons: shared(c), components: by[k]})
 		}
 	}
 	return out
@@ -182,23 +261,39 @@ func writeGroup(b *bytes.Buffer, p painter, g reasonGroup, o Options) {
 	if len(g.components) == 1 {
 		c := g.components[0]
 		fmt.Fprintf(b, "  %s\n", title(p, c))
-		for _, f := range g.findings {
-			writeFinding(b, p, "    ", f)
-			if !o.Quiet {
-				writeEvidence(b, "      ", c, f.Evidence)
-			}
+		for _, r := range g.reasons {
+			writeReason(b, p, "    ", r)
 		}
-		if len(g.findings) == 0 {
+		if len(g.reasons) == 0 {
 			fmt.Fprintf(b, "    no rule allowed it\n    next: headgate explain '%s'\n", Clean(c.Release.PURL()))
 		}
 		return
 	}
-	for _, f := range g.findings {
-		writeFinding(b, p, "  ", f)
+	for _, r := range g.reasons {
+		writeReason(b, p, "  ", r)
 	}
 	fmt.Fprintf(b, "    where PURL is one of these %d:\n", len(g.components))
-	for _, c := range g.components {
+	for i, c := range g.components {
+		if i == maxListed && !o.Verbose {
+			fmt.Fprintf(b, "      and %d more, see --verbose\n", len(g.components)-i)
+			break
+		}
 		fmt.Fprintf(b, "      %s\n", title(p, c))
+	}
+}
+
+func writeReason(b *bytes.Buffer, p painter, indent string, r reason) {
+	head := indent + p.verdict(r.effect.Verdict(), string(r.effect)) + " " + Clean(strings.Join(r.rules, ", ")) + ":"
+	if len(r.lines) == 1 {
+		fmt.Fprintf(b, "%s %s\n", head, Clean(r.lines[0]))
+	} else {
+		fmt.Fprintln(b, head)
+		for _, l := range r.lines {
+			fmt.Fprintf(b, "%s  %s\n", indent, Clean(l))
+		}
+	}
+	if r.next != "" {
+		fmt.Fprintf(b, "%s  next: %s\n", indent, Clean(r.next))
 	}
 }
 
@@ -234,16 +329,6 @@ func writeFinding(b *bytes.Buffer, p painter, indent string, f trust.Finding) {
 	fmt.Fprintf(b, "%s%s %s: %s\n", indent, p.verdict(f.Effect.Verdict(), string(f.Effect)), Clean(f.Rule), Clean(f.Message))
 	if f.Remedy != "" {
 		fmt.Fprintf(b, "%s  next: %s\n", indent, Clean(f.Remedy))
-	}
-}
-
-// writeEvidence shows the pieces of evidence that a finding rests on.
-func writeEvidence(b *bytes.Buffer, indent string, c *ingest.Component, ids []string) {
-	for i := range c.Evidence {
-		e := &c.Evidence[i]
-		if slices.Contains(ids, e.ID) {
-			fmt.Fprintf(b, "%s%s\n", indent, evidenceLine(e))
-		}
 	}
 }
 
@@ -293,6 +378,33 @@ func writeWarnings(b *bytes.Buffer, p painter, r *ingest.Report, o Options) {
 			break
 		}
 		fmt.Fprintf(b, "  %s\n", strings.TrimSpace(w.subject+"  "+w.text))
+	}
+}
+
+// writeLetIn names what a change brings in, with what vouches for it, as long as
+// it is little enough to be read.
+func writeLetIn(b *bytes.Buffer, p painter, r *ingest.Report, o Options) {
+	var cs []*ingest.Component
+	for i := range r.Components {
+		if r.Components[i].Verdict == trust.Allow {
+			cs = append(cs, &r.Components[i])
+		}
+	}
+	if r.Base == nil || r.Verdict != trust.Allow || len(cs) == 0 || len(cs) > maxLetIn || o.Verbose {
+		return
+	}
+	fmt.Fprintf(b, "\n%s (%d)\n", p.verdict(trust.Allow, "Let in"), len(cs))
+	for _, c := range cs {
+		by := "nobody signed it"
+		if len(c.Signers) > 0 {
+			by = "by " + Clean(c.Signers[len(c.Signers)-1].Text)
+			for _, s := range c.Signers {
+				if s.Kind != trust.SignerLog && s.Kind != trust.SignerRegistry {
+					by = "by " + Clean(s.Text)
+				}
+			}
+		}
+		fmt.Fprintf(b, "  %s  %s, %s\n", title(p, c), c.Assurance, by)
 	}
 }
 
