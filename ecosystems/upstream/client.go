@@ -274,7 +274,7 @@ func (c *Client) authorization(u *url.URL) string {
 
 // sharedKey is equal for requests that may share one answer.
 func sharedKey(r Request) string {
-	return fmt.Sprintf("%q %q %d %s %d %q", r.URL, r.Accept, r.MaxBytes, r.Want, r.MaxAge, r.Allow)
+	return fmt.Sprintf("%q %q %d %s %d %q %q %t %t", r.URL, r.Accept, r.MaxBytes, r.Want, r.MaxAge, r.Allow, r.Authorization, r.NoStore, r.AnyHost)
 }
 
 func refuse(u *url.URL, err error) *Error {
@@ -293,6 +293,9 @@ func (c *Client) start(r Request) (*url.URL, string, error) {
 	}
 	if err := c.admit(u); err != nil {
 		return nil, "", refuse(u, err)
+	}
+	if r.Authorization != "" {
+		return u, r.Authorization, nil
 	}
 	return u, c.authorization(u), nil
 }
@@ -366,7 +369,9 @@ func (c *Client) get(ctx context.Context, r Request, u *url.URL, auth string) (*
 		if !r.Want.IsZero() && !s.digest(r.Want.Algorithm).Equal(r.Want) {
 			return a.fail(KindWrongDigest, fmt.Errorf("body is %s, want %s", s.digest(r.Want.Algorithm), r.Want))
 		}
-		c.store(key, u, a, s, bytes.NewReader(b))
+		if !r.NoStore {
+			c.store(key, u, a, s, bytes.NewReader(b))
+		}
 		return nil
 	})
 	if err != nil {
@@ -454,7 +459,7 @@ func (c *Client) open(ctx context.Context, r Request, u *url.URL, auth string) (
 		} else if got := s.digest(r.Want.Algorithm); !got.Equal(r.Want) {
 			s.close()
 			return a.fail(KindWrongDigest, fmt.Errorf("artifact is %s, want %s", got, r.Want))
-		} else {
+		} else if !r.NoStore {
 			c.store(key, u, a, s, io.NewSectionReader(s.readerAt(), 0, s.n))
 		}
 		out = &shared{s: s, name: name}
@@ -542,7 +547,11 @@ func (a *answer) close() {
 }
 
 func (a *answer) fail(k Kind, err error) *Error {
-	return &Error{Kind: k, URL: display(a.url, a.own), Status: a.resp.StatusCode, RetryAfter: retryAfter(a.resp.Header), Err: err}
+	e := &Error{Kind: k, URL: display(a.url, a.own), Status: a.resp.StatusCode, RetryAfter: retryAfter(a.resp.Header), Err: err}
+	if a.own && e.Status == http.StatusUnauthorized {
+		e.Challenge = a.resp.Header.Get("Www-Authenticate")
+	}
+	return e
 }
 
 // copy reads the whole decoded body into s.
@@ -596,7 +605,11 @@ func (c *Client) send(ctx context.Context, r Request, u *url.URL, encoding strin
 			req.Header.Set("Accept-Encoding", encoding)
 		}
 		if !left {
-			if auth := c.authorization(u); auth != "" {
+			auth := r.Authorization
+			if auth == "" {
+				auth = c.authorization(u)
+			}
+			if auth != "" {
 				req.Header.Set("Authorization", auth)
 			}
 		}
@@ -657,7 +670,7 @@ func (c *Client) redirect(r Request, from *url.URL, origin, location string) (*u
 	if from.Scheme == "https" && to.Scheme != "https" {
 		return nil, fmt.Errorf("redirect from https to %s", display(to, false))
 	}
-	if hp := hostPort(to); hp != origin && !allowed(to, r.Allow) {
+	if hp := hostPort(to); hp != origin && !allowed(to, r.Allow) && !(r.AnyHost && !r.Want.IsZero()) {
 		return nil, fmt.Errorf("redirect to the foreign host %s", hp)
 	}
 	return to, nil

@@ -27,6 +27,16 @@ type Request struct {
 	// MaxAge is how old a cached answer may be before it is revalidated. Zero
 	// always revalidates: nothing that trust rests on is taken from age alone.
 	MaxAge time.Duration
+	// Authorization takes the place of the configured credentials: a token that the
+	// host itself handed out for this request. Like them it is for the host of URL
+	// alone.
+	Authorization string
+	// NoStore keeps the answer out of the cache: it is a secret itself.
+	NoStore bool
+	// AnyHost lets redirects lead to any public host. It has an effect with Want
+	// alone: registries keep what is named by its digest with storage providers that
+	// nobody can list, and the digest decides what is taken from there.
+	AnyHost bool
 	// Allow are hosts beside that of URL that redirects may lead to ("*.example.com"
 	// stands for the sub-domains of one host).
 	Allow []string
@@ -72,7 +82,10 @@ type Error struct {
 	URL        string // without credentials
 	Status     int    // HTTP status, if there was one
 	RetryAfter time.Duration
-	Err        error
+	// Challenge is the WWW-Authenticate header of a 401 by the host that was asked,
+	// unverified; empty if another host answered.
+	Challenge string
+	Err       error
 }
 
 // Error says what was asked of whom and what came of it.
