@@ -8,6 +8,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/cargo"
 	"github.com/headgate/headgate/ecosystems/debian"
+	"github.com/headgate/headgate/ecosystems/github"
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/pypi"
@@ -25,6 +26,8 @@ type Settings struct {
 	Gems  rubygems.Config
 	// Debian are the archives of Debian and Ubuntu.
 	Debian debian.Config
+	// GitHub is the forge of actions and release assets.
+	GitHub github.Config
 	// Netrc is the user's .netrc.
 	Netrc upstream.Credentials
 }
@@ -55,6 +58,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	if s.Debian, err = debian.ConfigFromEnv(getenv); err != nil {
 		return Settings{}, fmt.Errorf("settings of Debian: %w", err)
 	}
+	if s.GitHub, err = github.ConfigFromEnv(getenv); err != nil {
+		return Settings{}, fmt.Errorf("settings of GitHub: %w", err)
+	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
 		netrc = filepath.Join(home, ".netrc")
@@ -70,7 +76,7 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 
 // Credentials are those of all ecosystems for upstream.Config, .netrc last.
 func (s Settings) Credentials() []upstream.Credentials {
-	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Netrc}
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.GitHub.Credentials, s.Netrc}
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
@@ -114,12 +120,21 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Debian: %w", err)
 	}
+	hub := github.Options{Get: cfg.Getter, Config: cfg.Settings.GitHub, Public: github.Verifiers(cfg.Sigstore)}
+	if cfg.Materials != nil {
+		hub.GitHub = github.PinnedRoot(cfg.Materials, cfg.Clock)
+	}
+	gh, err := github.New(hub)
+	if err != nil {
+		return nil, fmt.Errorf("adapter of GitHub: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
 		d,
+		gh,
 	}, nil
 }
 
@@ -150,28 +165,26 @@ func (l List) ByType() map[string]adapter.Adapter {
 // unsupported says per purl type why nothing is verified and what can be pinned
 // all the same.
 var unsupported = map[string]string{
-	"maven":         "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
-	"nuget":         "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
-	"rpm":           "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
-	"apk":           "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
-	"alpm":          "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
-	"oci":           "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
-	"docker":        "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
-	"github":        "some releases have attestations, which headgate does not verify yet; the commit can be pinned",
-	"githubactions": "an action is code at a git ref; the full commit hash can be pinned, and a tag cannot",
-	"helm":          "charts may have a provenance file with an OpenPGP signature, which headgate does not verify yet; chart digests can be pinned",
-	"hex":           "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
-	"conda":         "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
-	"swift":         "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
-	"composer":      "the registry signs nothing and archives are not stable byte for byte; the commit of composer.lock can be pinned",
-	"pub":           "the registry signs nothing; the SHA-256 of pubspec.lock can be pinned",
-	"cocoapods":     "specifications are not signed; the checksums of Podfile.lock can be pinned",
-	"hackage":       "the index is signed by TUF, which headgate does not verify yet; index state and digests can be pinned",
-	"cran":          "packages are not signed; digests can be pinned",
-	"conan":         "recipes and packages are not signed by default; revisions can be pinned",
-	"bitbucket":     "the source is a git commit without registry; the full commit hash can be pinned",
-	"gitlab":        "the source is a git commit without registry; the full commit hash can be pinned",
-	"generic":       "a generic package has no registry that could vouch for it; its digest can be pinned",
+	"maven":     "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
+	"nuget":     "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
+	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"alpm":      "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
+	"oci":       "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
+	"docker":    "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
+	"helm":      "charts may have a provenance file with an OpenPGP signature, which headgate does not verify yet; chart digests can be pinned",
+	"hex":       "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
+	"conda":     "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
+	"swift":     "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
+	"composer":  "the registry signs nothing and archives are not stable byte for byte; the commit of composer.lock can be pinned",
+	"pub":       "the registry signs nothing; the SHA-256 of pubspec.lock can be pinned",
+	"cocoapods": "specifications are not signed; the checksums of Podfile.lock can be pinned",
+	"hackage":   "the index is signed by TUF, which headgate does not verify yet; index state and digests can be pinned",
+	"cran":      "packages are not signed; digests can be pinned",
+	"conan":     "recipes and packages are not signed by default; revisions can be pinned",
+	"bitbucket": "the source is a git commit without registry; the full commit hash can be pinned",
+	"gitlab":    "the source is a git commit without registry; the full commit hash can be pinned",
+	"generic":   "a generic package has no registry that could vouch for it; its digest can be pinned",
 }
 
 // Unsupported says in one sentence why components of a purl type without an

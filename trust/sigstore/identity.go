@@ -101,6 +101,12 @@ func CollectIdentityUnsafe() Identity {
 // (https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md).
 var fulcioArc = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1}
 
+// GitHubReleases ends the name of the service that attests immutable releases
+// ("https://dotcom.releases.github.com"). GitHub's own authority certifies it
+// without any of Fulcio's extensions, the OpenID issuer included: the service
+// vouches for itself, and counts as its own issuer.
+const GitHubReleases = ".releases.github.com"
+
 const maxExtension = 4096 // bytes of one extension's value
 
 // extensions returns Fulcio's extensions of the certificate by their last number.
@@ -154,6 +160,9 @@ func signerOf(c *x509.Certificate) (trust.Signer, error) {
 	s := trust.Signer{Kind: trust.SignerSigstore, SAN: sum.SubjectAlternativeName, Issuer: ext[8]}
 	if s.Issuer == "" {
 		s.Issuer = ext[1]
+	}
+	if s.Issuer == "" && len(ext) == 0 && strings.HasPrefix(s.SAN, "https://") && strings.HasSuffix(s.SAN, GitHubReleases) {
+		s.Issuer = s.SAN
 	}
 	if s.Issuer == "" {
 		return trust.Signer{}, fmt.Errorf("certificate without issuer")
