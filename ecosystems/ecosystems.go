@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/cargo"
 	"github.com/headgate/headgate/ecosystems/debian"
 	"github.com/headgate/headgate/ecosystems/github"
 	"github.com/headgate/headgate/ecosystems/golang"
+	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/pypi"
 	"github.com/headgate/headgate/ecosystems/rubygems"
@@ -24,6 +26,7 @@ type Settings struct {
 	PyPI  pypi.Config
 	Cargo cargo.Config
 	Gems  rubygems.Config
+	Maven maven.Config
 	// Debian are the archives of Debian and Ubuntu.
 	Debian debian.Config
 	// GitHub is the forge of actions and release assets.
@@ -61,6 +64,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	if s.GitHub, err = github.ConfigFromEnv(getenv); err != nil {
 		return Settings{}, fmt.Errorf("settings of GitHub: %w", err)
 	}
+	if s.Maven, err = maven.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of Maven: %w", err)
+	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
 		netrc = filepath.Join(home, ".netrc")
@@ -76,14 +82,14 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 
 // Credentials are those of all ecosystems for upstream.Config, .netrc last.
 func (s Settings) Credentials() []upstream.Credentials {
-	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.GitHub.Credentials, s.Netrc}
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Maven.Credentials, s.GitHub.Credentials, s.Netrc}
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
-func (s Settings) Insecure() []string { return s.NPM.Insecure }
+func (s Settings) Insecure() []string { return slices.Concat(s.NPM.Insecure, s.Maven.Insecure) }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
-func (s Settings) Notes() []string { return s.Go.Notes }
+func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes) }
 
 // Config is the outside world of the adapters.
 type Config struct {
@@ -128,11 +134,16 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of GitHub: %w", err)
 	}
+	mvn, err := maven.New(maven.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Maven, Materials: cfg.Materials, Sigstore: maven.Verifiers(cfg.Sigstore)})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of Maven: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
+		mvn,
 		d,
 		gh,
 	}, nil
@@ -165,7 +176,6 @@ func (l List) ByType() map[string]adapter.Adapter {
 // unsupported says per purl type why nothing is verified and what can be pinned
 // all the same.
 var unsupported = map[string]string{
-	"maven":     "every artifact has an OpenPGP signature, but no key is bound to a group id; keys can be pinned and digests recorded",
 	"nuget":     "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
 	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
