@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/headgate/headgate/ecosystems/strictxml"
 	"github.com/headgate/headgate/ecosystems/upstream"
 )
 
@@ -249,7 +250,7 @@ func readSettings(path string, s *settings) error {
 	if len(b) > MaxSettings {
 		return fmt.Errorf("%s is larger than %d bytes", path, MaxSettings)
 	}
-	if err := decodeXML(b, s); err != nil {
+	if err := strictxml.Decode(b, s); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	return nil

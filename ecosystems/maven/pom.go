@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/headgate/headgate/ecosystems/strictxml"
 	"github.com/headgate/headgate/trust"
 )
 
@@ -57,7 +58,7 @@ func parsePOM(b []byte) (*pom, error) {
 	malformed := func(format string, args ...any) error {
 		return trust.Undecidable(trust.ReasonMalformed, "the POM is malformed: "+format, args...)
 	}
-	if err := decodeXML(b, &doc); err != nil {
+	if err := strictxml.Decode(b, &doc); err != nil {
 		return nil, malformed("%w", err)
 	}
 	if doc.XMLName.Local != "project" {
@@ -68,7 +69,7 @@ func parsePOM(b []byte) (*pom, error) {
 	}
 	var failed error
 	value := func(what string, vs []string) string {
-		s, err := single(what, vs)
+		s, err := strictxml.Single(what, vs)
 		if err != nil && failed == nil {
 			failed = malformed("%w", err)
 		}
@@ -202,7 +203,7 @@ func parseMetadata(b []byte) (*metadata, error) {
 		Latest   string   `xml:"versioning>latest"`
 		Versions []string `xml:"versioning>versions>version"`
 	}
-	if err := decodeXML(b, &doc); err != nil {
+	if err := strictxml.Decode(b, &doc); err != nil {
 		return nil, trust.Undecidable(trust.ReasonMalformed, "the list of versions is malformed: %w", err)
 	}
 	if doc.XMLName.Local != "metadata" {

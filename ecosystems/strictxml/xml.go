@@ -1,4 +1,4 @@
-package maven
+package strictxml
 
 import (
 	"bytes"
@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// decodeXML reads one document, strictly, that makes up all of b. Entities other
+// Decode reads one document, strictly, that makes up all of b. Entities other
 // than XML's own are errors, so that nothing grows on being read.
-func decodeXML(b []byte, v any) error {
+func Decode(b []byte, v any) error {
 	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))))
 	d.CharsetReader = charset
 	if err := d.Decode(v); err != nil {
@@ -69,8 +69,8 @@ func (l *latin1) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// single returns the one value of an element that must not be repeated.
-func single(what string, values []string) (string, error) {
+// Single returns the one value of an element that must not be repeated.
+func Single(what string, values []string) (string, error) {
 	switch len(values) {
 	case 0:
 		return "", nil
