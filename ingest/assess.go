@@ -61,7 +61,7 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 					in.FixesAdvisory = advisories.FixedBy(answer, in.Previous.Release, r)
 				}
 			}
-			in.Names = doubts.Check(in.Component.Release, in.Component.Kind == sbom.KindRegistry || in.Component.Kind == sbom.KindUnknown)
+			in.Names = append(doubts.Check(in.Component.Release, g.internal(in.Component)), doubts.CheckAlias(in.Component.Release, in.Component.Alias)...)
 			in.InspectionState = policies.StateOff
 			if err := g.judge(ectx, it); err != nil {
 				return err

@@ -47,6 +47,10 @@ func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
 	var ask []*item
 	for _, it := range work {
 		switch {
+		case g.internal(it.in.Component):
+			it.in.Evidence = []trust.Evidence{unaskedInternal(it.in.Component)}
+			it.earlier = nil
+			step()
 		case it.earlier != nil:
 			it.in.Evidence, it.in.Facts = it.earlier.Evidence, it.earlier.Facts
 			it.checked = it.earlier.EvidenceChecked

@@ -96,6 +96,9 @@ type Gate struct {
 	Unsupported func(purlType string) string
 	// Internal are purl patterns of packages that never come from a public registry.
 	Internal []string
+	// Private reports whether the user's own settings send a package to a private
+	// registry; nil for none. Internal packages are asked for nowhere else.
+	Private func(trust.Package) bool
 
 	// Jobs is how many components are worked on at a time, 0 for DefaultJobs.
 	Jobs int

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"github.com/headgate/headgate/ecosystems"
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/npm"
@@ -28,6 +30,25 @@ type adapterSet struct {
 	byType map[string]adapter.Adapter
 	client *upstream.Client
 	notes  []string
+	// settings are the user's own.
+	settings ecosystems.Settings
+}
+
+// private reports whether the user's own settings send a package to a private
+// registry of its own, or to none.
+func (a *adapterSet) private(p trust.Package) bool {
+	switch p.Type {
+	case "npm":
+		cfg := a.settings.NPM
+		registry := cfg.Registry
+		if own, ok := cfg.Scopes[p.Namespace]; ok {
+			registry = own
+		}
+		return registry != cfg.Public && !slices.Contains(cfg.Mirrors, registry)
+	case "golang":
+		return module.MatchPrefixPatterns(a.settings.Go.NoProxy, p.FullName())
+	}
+	return false
 }
 
 // usage sums up what was asked of all hosts.
@@ -85,7 +106,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: settings.Notes()}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: settings.Notes(), settings: settings}
 	if len(hosts) > 0 {
 		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
 	}

@@ -174,6 +174,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	}
 	g.Unsupported = ecosystems.Unsupported
 	g.Internal = set.policy.Config().Policy.InternalNamespaces
+	g.Private = adapters.private
 	if g.Advisories, err = c.advisories(set); err != nil {
 		return nil, err
 	}

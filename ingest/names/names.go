@@ -113,11 +113,9 @@ func (x *Index) Check(r trust.Release, public bool) []policies.NameRisk {
 	var risks []policies.NameRisk
 	p := r.Package
 	if public {
-		for _, pat := range x.internal {
-			if matches(pat, p.PURL()) {
-				risks = append(risks, policies.NameRisk{Kind: KindInternal, Resembles: pat,
-					Detail: fmt.Sprintf("%s belongs to the internal namespace %s and must not come from a public registry", p.FullName(), pat)})
-			}
+		if pat, ok := Internal(x.internal, p); ok {
+			risks = append(risks, policies.NameRisk{Kind: KindInternal, Resembles: pat,
+				Detail: fmt.Sprintf("%s belongs to the internal namespace %s and must not come from a public registry", p.FullName(), pat)})
 		}
 	}
 	name := strings.ToLower(p.QualifiedName())
@@ -128,6 +126,33 @@ func (x *Index) Check(r trust.Release, public bool) []policies.NameRisk {
 		risks = append(risks, policies.NameRisk{Kind: kind, Resembles: like, Detail: detail(kind, p.QualifiedName(), like)})
 	}
 	return risks
+}
+
+// Internal returns the first of the patterns that the package belongs to.
+// Patterns are purls without version, exact or with one "*" at the end.
+func Internal(patterns []string, p trust.Package) (pattern string, ok bool) {
+	for _, pat := range patterns {
+		if matches(pat, p.PURL()) {
+			return pat, true
+		}
+	}
+	return "", false
+}
+
+// CheckAlias doubts a name under which another package is installed: whoever
+// reads the code sees the alias, and takes a known name for the known package.
+func (x *Index) CheckAlias(r trust.Release, alias string) []policies.NameRisk {
+	p := r.Package
+	name := strings.ToLower(alias)
+	if name == "" || name == strings.ToLower(p.QualifiedName()) || name == strings.ToLower(p.FullName()) {
+		return nil
+	}
+	known, ok := x.protected[p.Type][name]
+	if !ok {
+		return nil
+	}
+	return []policies.NameRisk{{Kind: KindAlias, Resembles: known,
+		Detail: fmt.Sprintf("%s is installed under the name of %s, which is another package", p.FullName(), known)}}
 }
 
 func detail(kind, name, like string) string {
