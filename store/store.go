@@ -28,7 +28,7 @@ const (
 	// ApplicationID marks the SQLite file as headgate's ("hgts").
 	ApplicationID = 0x68677473
 	// SchemaVersion is the newest schema that this code knows.
-	SchemaVersion = 2
+	SchemaVersion = 3
 	// DefaultBusyTimeout is how long a write waits for other processes.
 	DefaultBusyTimeout = 30 * time.Second
 )
