@@ -167,7 +167,7 @@ vouches for them, is that signer accepted, and who decided so?`,
 	root.AddCommand(
 		c.checkCommand(), c.explainCommand(), c.initCommand(), c.policyCommand(), c.signersCommand(),
 		c.requestCommand(), c.requestsCommand(), c.approveCommand(), c.rejectCommand(),
-		c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
+		c.signCommand(), c.verifyCommand(), c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
 	)
 	wrapArgs(root)
 	return root

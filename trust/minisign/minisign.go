@@ -49,6 +49,9 @@ type PublicKey struct {
 // ID is the key id as minisign prints it.
 func (k PublicKey) ID() string { return fmt.Sprintf("%016X", binary.LittleEndian.Uint64(k.id[:])) }
 
+// Public is the key itself.
+func (k PublicKey) Public() ed25519.PublicKey { return bytes.Clone(k.key) }
+
 // Signer is the identity of the key: the key, not its id.
 func (k PublicKey) Signer() trust.Signer {
 	der, err := x509.MarshalPKIXPublicKey(k.key)

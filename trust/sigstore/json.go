@@ -19,6 +19,11 @@ const (
 	MaxSubjects     = 1024     // subjects of a statement, where several are allowed
 	MaxTrustedRoot  = 1 << 20  // bytes of a trusted_root.json or key list
 	MaxCertificates = 4        // certificates of a chain in a bundle
+
+	// Bounds where Expectation.Folder asks for them.
+	MaxFolderBundle   = 64 << 20 // bytes
+	MaxFolderSubjects = 200_000
+	maxFolderValues   = 16 * MaxFolderSubjects
 )
 
 // CheckJSON refuses JSON that two parsers may read differently: duplicate keys,
@@ -26,6 +31,10 @@ const (
 // beyond MaxJSONDepth, more than MaxJSONValues tokens. It returns the lengths of
 // the arrays under the keys that count names.
 func CheckJSON(b []byte, count ...string) (map[string]int, error) {
+	return checkJSON(b, MaxJSONValues, count...)
+}
+
+func checkJSON(b []byte, maxValues int, count ...string) (map[string]int, error) {
 	if !utf8.Valid(b) {
 		return nil, fmt.Errorf("not valid UTF-8")
 	}
@@ -41,8 +50,8 @@ func CheckJSON(b []byte, count ...string) (map[string]int, error) {
 	counts := map[string]int{}
 	var stack []*level
 	for tokens := 0; ; tokens++ {
-		if tokens > MaxJSONValues {
-			return nil, fmt.Errorf("more than %d values", MaxJSONValues)
+		if tokens > maxValues {
+			return nil, fmt.Errorf("more than %d values", maxValues)
 		}
 		tok, err := dec.Token()
 		if err == io.EOF {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 
 	"github.com/headgate/headgate/trust"
 )
@@ -204,8 +205,9 @@ func (s *KeySet) Raw() []byte { return s.raw }
 // keyed is trusted material whose public keys come from a KeySet.
 type keyed struct {
 	root.TrustedMaterial
-	keys  *KeySet
-	usage string
+	keys    *KeySet
+	usage   string
+	prehash bool
 }
 
 // PublicKeyVerifier returns the verifier of the key that a bundle names.
@@ -214,7 +216,11 @@ func (m *keyed) PublicKeyVerifier(id string) (root.TimeConstrainedVerifier, erro
 	if !ok {
 		return nil, fmt.Errorf("no key %q for %s", clip(id), m.usage)
 	}
-	v, err := signature.LoadDefaultVerifier(k.Public)
+	var opts []signature.LoadOption
+	if m.prehash {
+		opts = append(opts, options.WithED25519ph())
+	}
+	v, err := signature.LoadDefaultVerifier(k.Public, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("key %q: %w", clip(id), err)
 	}

@@ -46,14 +46,23 @@ const (
 // ParseStatement reads a statement strictly: exact keys, no duplicates, no
 // trailing data, every subject with a digest in lower-case hexadecimal of the
 // right length. It verifies nothing.
-func ParseStatement(b []byte) (Statement, error) {
+func ParseStatement(b []byte) (Statement, error) { return parseStatement(b, false) }
+
+// ParseFolderStatement is ParseStatement with the bounds of Expectation.Folder.
+func ParseFolderStatement(b []byte) (Statement, error) { return parseStatement(b, true) }
+
+func parseStatement(b []byte, folder bool) (Statement, error) {
+	maxBytes, maxSubjects, maxValues := MaxBundle, MaxSubjects, MaxJSONValues
+	if folder {
+		maxBytes, maxSubjects, maxValues = MaxFolderBundle, MaxFolderSubjects, maxFolderValues
+	}
 	bad := func(format string, args ...any) (Statement, error) {
 		return Statement{}, unreachable(trust.ReasonMalformed, "reading in-toto statement: "+format, args...)
 	}
-	if len(b) > MaxBundle {
-		return Statement{}, unreachable(trust.ReasonTooLarge, "statement of %d bytes is larger than %d", len(b), MaxBundle)
+	if len(b) > maxBytes {
+		return Statement{}, unreachable(trust.ReasonTooLarge, "statement of %d bytes is larger than %d", len(b), maxBytes)
 	}
-	if _, err := CheckJSON(b); err != nil {
+	if _, err := checkJSON(b, maxValues); err != nil {
 		return bad("%w", err)
 	}
 	m, err := object(b)
@@ -89,8 +98,8 @@ func ParseStatement(b []byte) (Statement, error) {
 	if err := json.Unmarshal(m["subject"], &subjects); err != nil {
 		return bad("subject: %w", err)
 	}
-	if len(subjects) > MaxSubjects {
-		return Statement{}, unreachable(trust.ReasonTooLarge, "statement with %d subjects has more than %d", len(subjects), MaxSubjects)
+	if len(subjects) > maxSubjects {
+		return Statement{}, unreachable(trust.ReasonTooLarge, "statement with %d subjects has more than %d", len(subjects), maxSubjects)
 	}
 	for i, raw := range subjects {
 		s, err := parseSubject(raw)
