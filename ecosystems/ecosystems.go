@@ -9,6 +9,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/cargo"
 	"github.com/headgate/headgate/ecosystems/debian"
+	"github.com/headgate/headgate/ecosystems/generic"
 	"github.com/headgate/headgate/ecosystems/github"
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/maven"
@@ -101,7 +102,10 @@ type Config struct {
 	Materials adapter.Materials
 	// NPM hands out the keys and the root that npm's evidence is verified with.
 	NPM func() npm.Trust
-	// Sigstore hands out the verifier of the public Sigstore instance, for PyPI and RubyGems.
+	// Downloads are the plain downloads of the policy that counts, with what is
+	// expected of them.
+	Downloads []generic.Download
+	// Sigstore hands out the verifier of the public Sigstore instance.
 	Sigstore pypi.Verifiers
 }
 
@@ -138,6 +142,10 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Maven: %w", err)
 	}
+	dl, err := generic.New(generic.Options{Get: cfg.Getter, Clock: cfg.Clock, Downloads: cfg.Downloads, Sigstore: generic.Verifiers(cfg.Sigstore), Materials: cfg.Materials})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of downloads: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
@@ -146,6 +154,7 @@ func All(cfg Config) (List, error) {
 		mvn,
 		d,
 		gh,
+		dl,
 	}, nil
 }
 
@@ -194,7 +203,6 @@ var unsupported = map[string]string{
 	"conan":     "recipes and packages are not signed by default; revisions can be pinned",
 	"bitbucket": "the source is a git commit without registry; the full commit hash can be pinned",
 	"gitlab":    "the source is a git commit without registry; the full commit hash can be pinned",
-	"generic":   "a generic package has no registry that could vouch for it; its digest can be pinned",
 }
 
 // Unsupported says in one sentence why components of a purl type without an

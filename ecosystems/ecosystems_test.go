@@ -53,8 +53,8 @@ func TestAllServesEachTypeOnce(t *testing.T) {
 			}
 		}
 	}
-	if l.For("generic") != nil {
-		t.Error("generic has an adapter")
+	if l.For("unheard-of") != nil {
+		t.Error("an unknown type has an adapter")
 	}
 	cfg.State = nil
 	if _, err := All(cfg); err == nil {
