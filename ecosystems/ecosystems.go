@@ -14,6 +14,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/oci"
 	"github.com/headgate/headgate/ecosystems/pypi"
 	"github.com/headgate/headgate/ecosystems/rubygems"
 	"github.com/headgate/headgate/ecosystems/upstream"
@@ -30,6 +31,7 @@ type Settings struct {
 	Maven maven.Config
 	// Debian are the archives of Debian and Ubuntu.
 	Debian debian.Config
+	OCI    oci.Config
 	// GitHub is the forge of actions and release assets.
 	GitHub github.Config
 	// Netrc is the user's .netrc.
@@ -58,6 +60,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	}
 	if s.Gems, err = rubygems.ConfigFromEnv(getenv, environ, home); err != nil {
 		return Settings{}, fmt.Errorf("settings of RubyGems: %w", err)
+	}
+	if s.OCI, err = oci.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of container images: %w", err)
 	}
 	if s.Debian, err = debian.ConfigFromEnv(getenv); err != nil {
 		return Settings{}, fmt.Errorf("settings of Debian: %w", err)
@@ -90,7 +95,7 @@ func (s Settings) Credentials() []upstream.Credentials {
 func (s Settings) Insecure() []string { return slices.Concat(s.NPM.Insecure, s.Maven.Insecure) }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
-func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes) }
+func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes, s.OCI.Notes) }
 
 // Config is the outside world of the adapters.
 type Config struct {
@@ -153,6 +158,7 @@ func All(cfg Config) (List, error) {
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
 		mvn,
 		d,
+		oci.New(oci.Options{Get: cfg.Getter, Config: cfg.Settings.OCI, Root: oci.Verifiers(cfg.Sigstore), Materials: cfg.Materials}),
 		gh,
 		dl,
 	}, nil
@@ -189,8 +195,6 @@ var unsupported = map[string]string{
 	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"alpm":      "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
-	"oci":       "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
-	"docker":    "some images have signatures, which headgate does not verify yet; the image digest can be pinned",
 	"helm":      "charts may have a provenance file with an OpenPGP signature, which headgate does not verify yet; chart digests can be pinned",
 	"hex":       "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
 	"conda":     "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
