@@ -62,7 +62,6 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 				}
 			}
 			in.Names = append(doubts.Check(in.Component.Release, g.internal(in.Component)), doubts.CheckAlias(in.Component.Release, in.Component.Alias)...)
-			in.InspectionState = policies.StateOff
 			if err := g.judge(ectx, it); err != nil {
 				return err
 			}
@@ -167,25 +166,28 @@ func (g *Gate) describe(it *item) {
 		in.Licenses = in.Component.Licenses
 	}
 	in.PackageKnown = len(it.known) > 0
-	for _, k := range it.known {
-		if k.Release != in.Component.Release {
-			continue
-		}
-		switch compare(k.Artifacts, in.Component.Artifacts) {
-		case trust.Agree:
-			in.Pinned = true
-		case trust.Disagree:
-			in.ChangedUpstream = true
-		}
-	}
-	if in.ChangedUpstream {
-		in.Pinned = false
-	}
+	in.Pinned, in.ChangedUpstream = it.seen()
 	active := slices.DeleteFunc(slices.Clone(it.accepted), func(a store.Acceptance) bool { return a.Revoked != nil || ended(a, in.Now) })
 	in.Continuity, in.Was, in.Is, in.ContinuityNote = g.Continuity(ContinuityInput{
 		Release: in.Component.Release, Evidence: in.Evidence, Accepted: active, Known: it.known,
 		History: in.History, Facts: in.Facts, Now: in.Now,
 	})
+}
+
+// seen compares the component with what the store holds of the same release.
+func (it *item) seen() (pinned, changed bool) {
+	for _, k := range it.known {
+		if k.Release != it.in.Component.Release {
+			continue
+		}
+		switch compare(k.Artifacts, it.in.Component.Artifacts) {
+		case trust.Agree:
+			pinned = true
+		case trust.Disagree:
+			changed = true
+		}
+	}
+	return pinned && !changed, changed
 }
 
 // compare compares artifacts by name. Every artifact of now must be known with

@@ -89,6 +89,8 @@ type Gate struct {
 	Continuity Continuity
 	// Advisories is nil where the configuration switches them off.
 	Advisories Advisories
+	// Contents looks inside packages; nil where the configuration switches it off.
+	Contents *Contents
 	// Approve is nil where the policy names no approvers.
 	Approve Approve
 	// Unsupported says why components of a purl type without adapter are held; nil
@@ -104,6 +106,9 @@ type Gate struct {
 	Jobs int
 	// Reuse is how old stored evidence may be, 0 for DefaultReuse, negative for none.
 	Reuse time.Duration
+	// ReuseUnknown lets stored evidence stand for releases too that were never
+	// allowed: an audit looks at what came in around the gate again and again.
+	ReuseUnknown bool
 	// Progress may be nil. It is called from one goroutine at a time.
 	Progress Progress
 	// Usage returns requests sent and bytes received so far; nil for none.
@@ -165,6 +170,9 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 		return nil, err
 	}
 	if err := g.collect(ctx, work, q.Bytes); err != nil {
+		return nil, err
+	}
+	if err := g.inspect(ctx, work, q); err != nil {
 		return nil, err
 	}
 	if err := g.assess(ctx, work, q); err != nil {
@@ -298,7 +306,7 @@ func (g *Gate) recall(ctx context.Context, work []*item) error {
 		p := it.in.Component.Release.Package
 		it.known, it.accepted = known[p], accepted[p]
 		it.in.Now = now
-		if reuse < 0 || !slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release }) {
+		if reuse < 0 || !g.ReuseUnknown && !slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release }) {
 			continue
 		}
 		ds, err := g.Memory.Decisions(ctx, store.DecisionFilter{Release: it.in.Component.Release, Limit: 1})
@@ -360,7 +368,8 @@ func (it *item) component() Component {
 		Release: in.Component.Release, Kind: in.Component.Kind, Scope: in.Component.Scope, Relation: in.Component.Relation,
 		Locations: in.Component.Locations, Artifacts: in.Component.Artifacts, Change: in.Change,
 		Verdict: it.verdict, Assurance: in.Assurance, Offered: in.Offered, Continuity: in.Continuity, Was: in.Was, Is: in.Is,
-		Facts: in.Facts, Findings: it.findings, Advisories: in.Advisories, Adapter: in.Adapter, Reused: it.earlier != nil,
+		Facts: in.Facts, Findings: it.findings, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
+		FixesAdvisory: in.FixesAdvisory, Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, Adapter: in.Adapter, Reused: it.earlier != nil,
 		Evidence: []Evidence{}, Rules: it.trace, ContinuityNote: in.ContinuityNote,
 	}
 	if c.Findings == nil {

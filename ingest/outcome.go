@@ -54,6 +54,9 @@ type Report struct {
 	// Notes are sentences that every reader must see: what was looser than usual.
 	Notes []string `json:"notes,omitempty"`
 
+	// Audit is set by audits alone.
+	Audit *Audit `json:"audit,omitempty"`
+
 	// Inventory is the whole source, for formats that list what was already there.
 	Inventory *sbom.Inventory `json:"-"`
 }
@@ -100,6 +103,16 @@ type Component struct {
 	Findings []trust.Finding `json:"findings"`
 
 	Advisories []policies.Advisory `json:"advisories,omitempty"`
+	// AdvisoryState and InspectionState say whether there was an answer at all: off,
+	// known or unavailable.
+	AdvisoryState policies.State `json:"advisoryState,omitempty"`
+	// FixesAdvisory are the advisories of Previous that this release no longer has.
+	FixesAdvisory []string `json:"fixesAdvisory,omitempty"`
+	// Names are the reasons to doubt the package's name.
+	Names []policies.NameRisk `json:"names,omitempty"`
+	// Inspection is what was found inside the package.
+	Inspection      []policies.Observation `json:"inspection,omitempty"`
+	InspectionState policies.State         `json:"inspectionState,omitempty"`
 
 	// DecisionID is the record of the decision in the store.
 	DecisionID string `json:"decisionId,omitempty"`

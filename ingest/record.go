@@ -14,22 +14,25 @@ import (
 // input is what of the policy's input is kept with a decision: all that a later
 // reader needs to judge again, without what the decision's own columns hold.
 type input struct {
-	Change         policies.Change        `json:"change"`
-	Kind           string                 `json:"kind"`
-	Previous       string                 `json:"previous,omitempty"`
-	Offered        trust.Assurance        `json:"offered"`
-	Adapter        bool                   `json:"adapter"`
-	Signers        []policies.SignerState `json:"signers,omitempty"`
-	Was            string                 `json:"was,omitempty"`
-	Is             string                 `json:"is,omitempty"`
-	ContinuityNote string                 `json:"continuityNote,omitempty"`
-	Pinned         bool                   `json:"pinned,omitempty"`
-	PackageKnown   bool                   `json:"packageKnown,omitempty"`
-	Changed        bool                   `json:"changedUpstream,omitempty"`
-	Advisories     []policies.Advisory    `json:"advisories,omitempty"`
-	AdvisoryState  policies.State         `json:"advisoryState,omitempty"`
-	History        []trust.History        `json:"history,omitempty"`
-	Approvals      []policies.Approval    `json:"approvals,omitempty"`
+	Change          policies.Change        `json:"change"`
+	Kind            string                 `json:"kind"`
+	Previous        string                 `json:"previous,omitempty"`
+	Offered         trust.Assurance        `json:"offered"`
+	Adapter         bool                   `json:"adapter"`
+	Signers         []policies.SignerState `json:"signers,omitempty"`
+	Was             string                 `json:"was,omitempty"`
+	Is              string                 `json:"is,omitempty"`
+	ContinuityNote  string                 `json:"continuityNote,omitempty"`
+	Pinned          bool                   `json:"pinned,omitempty"`
+	PackageKnown    bool                   `json:"packageKnown,omitempty"`
+	Changed         bool                   `json:"changedUpstream,omitempty"`
+	Advisories      []policies.Advisory    `json:"advisories,omitempty"`
+	AdvisoryState   policies.State         `json:"advisoryState,omitempty"`
+	Names           []policies.NameRisk    `json:"names,omitempty"`
+	Inspection      []policies.Observation `json:"inspection,omitempty"`
+	InspectionState policies.State         `json:"inspectionState,omitempty"`
+	History         []trust.History        `json:"history,omitempty"`
+	Approvals       []policies.Approval    `json:"approvals,omitempty"`
 }
 
 // record writes all decisions of the run in one transaction. A store that cannot
@@ -63,7 +66,8 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		body, err := json.Marshal(input{
 			Change: in.Change, Kind: string(in.Component.Kind), Previous: r.Components[i].Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
 			Signers: in.Signers, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
-			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, History: in.History, Approvals: in.Approvals,
+			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
+			Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
 		})
 		if err != nil {
 			return fmt.Errorf("recording %s: %w", in.Component.Release, err)

@@ -49,6 +49,7 @@ const (
 	KindNativeBadSig  = "native-bad-signature" // PE whose signature does not verify
 	KindHidden        = "hidden-data"          // data that a signature or a format's end does not cover
 	KindSigned        = "native-signer"        // PE signed by …
+	KindUnvouched     = "native-unvouched"     // PE whose signature is sound and whose signer nobody pinned vouches for
 	KindNested        = "nested-archive"       // archive inside the archive that could not be looked into
 	KindForeign       = "foreign-classes"      // classes of other groups (shaded)
 	KindTooLarge      = "too-large"            // entry beyond MaxContent, not looked into
@@ -76,6 +77,12 @@ type Authenticode struct {
 	Invalid string
 	// Hidden is what lies in the file without being covered by the signature; empty if nothing.
 	Hidden string
+	// Unreadable is why nothing can be said of the file; empty if something can.
+	Unreadable string
+	// Unvouched says of a sound signature why nobody pinned vouches for its signer.
+	Unvouched string
+	// Extras are what the signature itself carries and does not cover.
+	Extras []string
 }
 
 // File is one file of a package.
@@ -87,6 +94,7 @@ type File struct {
 
 // Report is what was found in one artifact.
 type Report struct {
+	Version      string // of the release, which stands in many paths
 	Observations []policies.Observation
 	Files        map[string]File // by path inside the package, nested archives as "a.jar!/b"
 }
@@ -97,7 +105,7 @@ var errStop = errors.New("inspection stopped")
 // Package inspects one artifact. An error is a cancelled context or a failing
 // reader; everything about the bytes themselves is an observation.
 func Package(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report, error) {
-	in := &inspection{ctx: ctx, opts: o, report: &Report{Files: map[string]File{}}, input: size, texts: map[string][]byte{}}
+	in := &inspection{ctx: ctx, opts: o, report: &Report{Version: o.Release.Version, Files: map[string]File{}}, input: size, texts: map[string][]byte{}}
 	err := in.archive(r, size, o.FileName, "", 0)
 	if err != nil && !errors.Is(err, errStop) {
 		return nil, fmt.Errorf("inspecting %s: %w", o.Release, err)
@@ -316,8 +324,16 @@ func (in *inspection) authenticode(b []byte, shown string) {
 		in.seef(KindHidden, trust.EffectBlock, shown, "%s", v.Hidden)
 	case v.Invalid != "":
 		in.seef(KindNativeBadSig, trust.EffectBlock, shown, "the binary's signature does not verify: %s", v.Invalid)
+	case v.Unreadable != "":
+		in.seef(KindUnreadable, trust.EffectHold, shown, "the Windows binary cannot be judged: %s", v.Unreadable)
 	case !v.Signed:
 		in.seef(KindNativeUnsig, "", shown, "the Windows binary is not signed")
+	}
+	for _, e := range v.Extras {
+		in.seef(KindHidden, trust.EffectHold, shown, "%s", e)
+	}
+	if v.Unvouched != "" {
+		in.seef(KindUnvouched, "", shown, "%s", v.Unvouched)
 	}
 	if v.Signer != nil {
 		in.see(policies.Observation{Kind: KindSigned, Entry: shown, Detail: "signed by " + v.Signer.String(), Signer: v.Signer})
@@ -325,9 +341,11 @@ func (in *inspection) authenticode(b []byte, shown string) {
 }
 
 // Compare marks what is new in the report against the previous accepted release
-// of the package: observations that it did not have, and native files that
-// changed. Paths are compared without the top folder, which carries the version
-// in many ecosystems.
+// of the package, and what follows from it: code that runs at installation,
+// native code in a package that had none, and another signer of its binaries are
+// held; what the accepted release had already, in the same bytes, is not brought
+// in by this one. Without a previous release everything is new. Paths are
+// compared without the top folder and the version.
 func Compare(now, before *Report) {
 	if before == nil {
 		for i := range now.Observations {
@@ -335,22 +353,74 @@ func Compare(now, before *Report) {
 		}
 		return
 	}
-	old := map[string]bool{}
+	type key struct{ kind, entry, detail string }
+	keyOf := func(r *Report, o policies.Observation) key {
+		k := key{o.Kind, r.place(o.Entry), ""}
+		switch o.Kind {
+		case KindInstallCode, KindManifest, KindSigned, KindUnvouched:
+			// One file stands for several of these; only the words tell them apart.
+			k.detail = r.unversioned(o.Detail)
+		}
+		return k
+	}
+	old := map[key]bool{}
+	native := false
+	var signers []string
 	for _, o := range before.Observations {
-		old[o.Kind+"\x00"+trimTop(o.Entry)] = true
+		old[keyOf(before, o)] = true
+		native = native || o.Kind == KindNative
+		if o.Signer != nil && !slices.Contains(signers, o.Signer.String()) {
+			signers = append(signers, o.Signer.String())
+		}
 	}
 	oldFiles := map[string]File{}
 	for p, f := range before.Files {
-		oldFiles[trimTop(p)] = f
+		oldFiles[before.place(p)] = f
 	}
-	for i, o := range now.Observations {
-		entry := trimTop(o.Entry)
-		isNew := !old[o.Kind+"\x00"+entry]
-		if f, ok := now.Files[o.Entry]; ok && !isNew && o.Kind == KindNative {
-			isNew = oldFiles[entry].SHA256 != f.SHA256
+	for i := range now.Observations {
+		o := &now.Observations[i]
+		o.New = !old[keyOf(now, *o)]
+		f, isFile := now.Files[o.Entry]
+		same := isFile && oldFiles[now.place(o.Entry)].SHA256 == f.SHA256
+		switch o.Kind {
+		case KindNative, KindNativeUnsig, KindHidden, KindUnreadable, KindTooLarge, KindNested:
+			// These are about a file's bytes: other bytes are another thing.
+			o.New = o.New || !same
 		}
-		now.Observations[i].New = isNew
+		switch {
+		case !o.New && o.Effect == trust.EffectHold:
+			o.Effect = ""
+		case !o.New || o.Effect != "":
+		case o.Kind == KindInstallCode:
+			o.Effect = trust.EffectHold
+			o.Detail += "; the release before did not do this"
+		case o.Kind == KindNative && !native:
+			o.Effect = trust.EffectHold
+			o.Detail += "; the release before had no native code at all"
+		case o.Kind == KindSigned && len(signers) > 0 && !slices.Contains(signers, o.Signer.String()):
+			o.Effect = trust.EffectHold
+			o.Detail += "; the binaries of the release before were signed by " + strings.Join(signers, ", ")
+		case (o.Kind == KindNativeUnsig || o.Kind == KindUnvouched) && len(signers) > 0 && !same:
+			o.Effect = trust.EffectHold
+			o.Detail += "; the binaries of the release before were signed by " + strings.Join(signers, ", ")
+		}
 	}
+}
+
+// Comparable reports whether the report holds anything that a comparison with
+// the previous release would judge.
+func (r *Report) Comparable() bool {
+	return slices.ContainsFunc(r.Observations, func(o policies.Observation) bool { return o.Effect != trust.EffectBlock })
+}
+
+// place is a path without what changes with every release.
+func (r *Report) place(p string) string { return r.unversioned(trimTop(p)) }
+
+func (r *Report) unversioned(s string) string {
+	if r.Version == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, r.Version, "*")
 }
 
 // trimTop drops the first path element.
