@@ -572,7 +572,7 @@ func (v *view) advisoryState() State {
 func (v *view) names() []nameView {
 	out := make([]nameView, len(v.in.Names))
 	for i, n := range v.in.Names {
-		out[i] = nameView{n.Kind, n.Resembles, n.Detail}
+		out[i] = nameView(n)
 	}
 	return out
 }

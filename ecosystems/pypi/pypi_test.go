@@ -348,24 +348,17 @@ func TestThreat108ProvenanceOnAnotherHost(t *testing.T) {
 // TestPromisedAndMissing: an index that promises attestations and has none is
 // not the same as an index without them (THREATS row 50).
 func TestThreat050PromisedAndMissing(t *testing.T) {
-	env := adaptertest.NewEnv(t, adaptertest.Right)
-	x := newIndex(t, adaptertest.Now)
-	mux := http.NewServeMux()
-	x.base = env.Serve(mux)
-	inner := x.handler(t)
-	mux.HandleFunc("/simple/", inner.ServeHTTP)
-	w := x.at(t, env, digest(body))
-	a := New(env.Getter(), Config{Index: strings.TrimSuffix(x.base, "/") + "/simple/"}, verifiers(t, x.world))
+	w := newIndex(t, adaptertest.Now).at(t, adaptertest.NewEnv(t, adaptertest.Right), digest(body))
 	if o, _ := outcome(collect(t, w), trust.CheckPublish); o != trust.Verified {
 		t.Fatalf("sound index: %s", o)
 	}
-	y := newIndex(t, adaptertest.Now)
-	env2 := adaptertest.NewEnv(t, adaptertest.Right)
-	only := http.NewServeMux()
-	y.base = env2.Serve(only)
-	only.HandleFunc("/simple/", y.handler(t).ServeHTTP)
-	a = New(env2.Getter(), Config{Index: y.base + "/simple/"}, verifiers(t, y.world))
-	w.Adapter = a
+	// The same page without the document that it promises.
+	x := newIndex(t, adaptertest.Now)
+	env := adaptertest.NewEnv(t, adaptertest.Right)
+	mux := http.NewServeMux()
+	x.base = env.Serve(mux)
+	mux.HandleFunc("/simple/", x.handler(t).ServeHTTP)
+	w.Adapter = New(env.Getter(), Config{Index: x.base + "/simple/"}, verifiers(t, x.world))
 	if o, r := outcome(collect(t, w), trust.CheckPublish); o != trust.Unreachable || r != trust.ReasonStripped {
 		t.Errorf("promised and missing: %s %s", o, r)
 	}
