@@ -67,6 +67,10 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
+	notes, err := registries(&settings, o.registries)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := c.xdg("XDG_CACHE_HOME", ".cache")
 	if err != nil {
 		return nil, err
@@ -90,7 +94,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot, registry: settings.NPM.Registry}
+	r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot, keysFile: o.npmKeys, registry: settings.NPM.Registry}
 	if !o.offline {
 		r.get = client
 	}
@@ -100,13 +104,18 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 			return nil, usage("--trusted-root: %w", err)
 		}
 	}
+	if o.npmKeys != "" {
+		if _, err := r.namedKeys(); err != nil {
+			return nil, usage("--npm-keys: %w", err)
+		}
+	}
 	list, err := ecosystems.All(ecosystems.Config{
 		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: s,
 	})
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: settings.Notes(), settings: settings}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: append(settings.Notes(), notes...), settings: settings}
 	if len(hosts) > 0 {
 		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
 	}
@@ -119,6 +128,7 @@ type roots struct {
 	c        *Command
 	dir      string
 	file     string
+	keysFile string // of the registry
 	registry string
 	get      upstream.Getter
 
@@ -143,6 +153,18 @@ func (r *roots) named() (*sigstore.Root, error) {
 	return sigstore.LoadTrustedRoot(b, sigstore.RootOptions{Obtained: fi.ModTime(), Now: r.c.Clock()})
 }
 
+// namedKeys are the keys of the file that the user names.
+func (r *roots) namedKeys() (*sigstore.KeySet, error) {
+	b, err := readSmall(r.keysFile)
+	if err == nil && b == nil {
+		err = fmt.Errorf("%s: %w", r.keysFile, os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sigstore.ParseNPMKeys(b)
+}
+
 // npmKeysTarget is the TUF target with the registry's keys, named by its host.
 func npmKeysTarget(registry string) string {
 	u, err := url.Parse(registry)
@@ -158,6 +180,19 @@ func npmKeysTarget(registry string) string {
 func (r *roots) store() (*sigroot.Store, error) {
 	// Only the public registry's keys are a target of the public-good TUF repository.
 	return sigroot.New(sigroot.Options{Dir: r.dir, Get: r.get, NPMKeys: npmKeysTarget(npm.DefaultRegistry), Clock: r.c.Clock})
+}
+
+// missingRoots says in one sentence that there is nothing to verify with, and
+// what to do; why the last attempt failed follows from its reason.
+func missingRoots(err error) error {
+	o, reason := trust.Classify(err)
+	text := "the trusted root of Sigstore and npm's keys are not at hand; run headgate db update"
+	if reason == trust.ReasonNetwork {
+		text = "the trusted root of Sigstore and npm's keys are not at hand and could not be fetched; run headgate db update, without network headgate db update --from DIR"
+	} else {
+		text += ": " + err.Error()
+	}
+	return &trust.VerifyError{Outcome: o, Reason: reason, Err: errors.New(text)}
 }
 
 func (r *roots) load(ctx context.Context) {
@@ -178,10 +213,15 @@ func (r *roots) load(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		r.err = fmt.Errorf("trust roots: %w; headgate db update", err)
+		r.err = missingRoots(err)
 	}
 	if len(m.NPMKeys) > 0 {
 		if r.keys, err = sigstore.ParseNPMKeys(m.NPMKeys); err != nil {
+			r.err = errors.Join(r.err, err)
+		}
+	}
+	if r.keysFile != "" {
+		if r.keys, err = r.namedKeys(); err != nil {
 			r.err = errors.Join(r.err, err)
 		}
 	}
@@ -212,7 +252,13 @@ func (r *roots) ready() {
 
 func (r *roots) npm() npm.Trust {
 	r.ready()
-	return npm.Trust{Keys: r.keys, Root: r.root, Err: r.err}
+	t := npm.Trust{Keys: r.keys, Root: r.root, Err: r.err}
+	if r.keysFile != "" {
+		// Keys that the user names are those of the registry that the user configured,
+		// whichever that is.
+		t.Registries = map[string]*sigstore.KeySet{r.registry: r.keys}
+	}
+	return t
 }
 
 func (r *roots) verifier(context.Context) (*sigstore.Verifier, error) {

@@ -164,6 +164,7 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 
 // gate puts the gate together.
 func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, error) {
+	o.registries = set.policy.Config().Registries
 	adapters, err := c.adapters(o, s)
 	if err != nil {
 		return nil, err
@@ -175,6 +176,11 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	g.Unsupported = ecosystems.Unsupported
 	g.Internal = set.policy.Config().Policy.InternalNamespaces
 	g.Private = adapters.private
+	if set.policy.Config().Inspection.Mode == "off" {
+		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")
+	} else {
+		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: s, Clock: c.Clock}
+	}
 	if g.Advisories, err = c.advisories(set); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom/revision"
 	"github.com/headgate/headgate/sbom/scan"
 	"github.com/headgate/headgate/store"
@@ -132,7 +133,8 @@ func (c *Command) Run(ctx context.Context) (code int) {
 type options struct {
 	base, config, policy string
 	store                string
-	trustedRoot          string
+	trustedRoot, npmKeys string
+	registries           map[string][]policies.Registry
 	offline, bytes       bool
 	output               []string
 	quiet, verbose       bool
@@ -216,6 +218,7 @@ func (o *options) gateFlags(cmd *cobra.Command) {
 	f.StringVar(&o.config, "config", "", "configuration instead of the repository's headgate.yaml")
 	f.StringVar(&o.policy, "policy", "", "built-in policy instead of the configured one: audit, baseline or strict")
 	f.StringVar(&o.trustedRoot, "trusted-root", "", "Sigstore trusted root to use instead of the one fetched by TUF")
+	f.StringVar(&o.npmKeys, "npm-keys", "", "keys of the configured npm registry, instead of those fetched by TUF")
 	f.BoolVar(&o.offline, "offline", false, "ask nobody: use what cache and store hold")
 	f.BoolVar(&o.bytes, "bytes", false, "fetch every artifact and compare its bytes")
 	f.BoolVar(&o.noReuse, "no-reuse", false, "fetch all evidence anew, whatever the store holds")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -53,6 +54,52 @@ func (c *Command) advisoryStatus(ss []advisories.Status) {
 		}
 		fmt.Fprintln(c.Stdout, line)
 	}
+}
+
+// importRoots takes trust roots from a folder: by TUF where it holds a TUF
+// repository, else as the plain files that the user put there.
+func (c *Command) importRoots(st *sigroot.Store, dir string) (sigroot.Material, error) {
+	for _, f := range []string{"timestamp.json", "metadata/timestamp.json"} {
+		if _, err := os.Lstat(filepath.Join(dir, f)); err == nil {
+			return st.Import(filepath.Dir(filepath.Join(dir, f)))
+		}
+	}
+	path := filepath.Join(dir, "trusted_root.json")
+	root, err := readSmall(path)
+	if err == nil && root == nil {
+		err = fmt.Errorf("%s holds neither a TUF repository (timestamp.json) nor trusted_root.json", dir)
+	}
+	if err != nil {
+		return sigroot.Material{}, err
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return sigroot.Material{}, err
+	}
+	m := sigroot.Material{TrustedRoot: root, Obtained: fi.ModTime()}
+	if _, err := sigstore.LoadTrustedRoot(root, sigstore.RootOptions{Obtained: m.Obtained, Now: c.now()}); err != nil {
+		return sigroot.Material{}, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, name := range []string{"npm-keys.json", "keys.json"} {
+		if m.NPMKeys, err = readSmall(filepath.Join(dir, name)); err != nil {
+			return sigroot.Material{}, err
+		}
+		if m.NPMKeys == nil {
+			continue
+		}
+		if _, err := sigstore.ParseNPMKeys(m.NPMKeys); err != nil {
+			return sigroot.Material{}, fmt.Errorf("%s: %w", name, err)
+		}
+		break
+	}
+	if m.SigningConfig, err = readSmall(filepath.Join(dir, "signing_config.v0.2.json")); err != nil {
+		return sigroot.Material{}, err
+	}
+	if err := st.Adopt(m); err != nil {
+		return sigroot.Material{}, err
+	}
+	fmt.Fprintln(c.Stdout, "taken as plain files: nothing but your word vouches for them")
+	return m, nil
 }
 
 func (c *Command) dbCommand() *cobra.Command {
@@ -109,6 +156,10 @@ func (c *Command) dbCommand() *cobra.Command {
 	var from, archives string
 	update := &cobra.Command{
 		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
+		Long: `update fetches Sigstore's trusted root and npm's keys by TUF. --from DIR takes them
+from a folder instead: a copy of the TUF repository, which is verified as if it came
+from the network, or the plain files trusted_root.json and npm-keys.json (or
+keys.json), which you vouch for and whose age counts from their time of change.`,
 		Example: "  headgate db update\n  headgate db update --from /media/tuf-copy",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if archives != "" {
@@ -128,7 +179,7 @@ func (c *Command) dbCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				m, err := st.Import(from)
+				m, err := c.importRoots(st, from)
 				if err != nil {
 					return &exitError{code: ingest.ExitUndecided, err: err}
 				}
@@ -153,7 +204,7 @@ func (c *Command) dbCommand() *cobra.Command {
 			return show(m)
 		},
 	}
-	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, instead of the network")
+	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, or with trusted_root.json and npm-keys.json, instead of the network")
 	update.Flags().StringVar(&archives, "advisories", "", "folder with OSV archives (ECOSYSTEM/all.zip) to build the advisory index from")
 	cmd.AddCommand(status, update)
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -94,8 +95,14 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	version := strings.TrimSuffix(strings.TrimSuffix(file, ".info"), ".mod")
+	version := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(file, ".info"), ".mod"), ".zip")
 	switch {
+	case strings.HasSuffix(file, ".zip"):
+		z := zip.NewWriter(w)
+		if f, err := z.Create(mod + "@" + version + "/go.mod"); err == nil {
+			io.WriteString(f, goMod(mod, version))
+		}
+		z.Close()
 	case file == "list":
 		io.WriteString(w, "v1.0.0\nv1.1.0\n")
 	case strings.HasSuffix(file, ".info"):
@@ -112,6 +119,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestScripts(t *testing.T) {
+	reg := newNPMRegistry(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -124,6 +132,14 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DOWN", down.URL)
 			e.Setenv("SUMKEY", p.vkey)
 			e.Setenv("NPM_CONFIG_REGISTRY", down.URL)
+			e.Setenv("NPM", reg.url)
+			e.Setenv("ROOTS", filepath.Join(e.WorkDir, "roots"))
+			if err := reg.roots(filepath.Join(e.WorkDir, "roots")); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "mirror.yaml"), []byte(reg.mirrorConfig()), 0o644); err != nil {
+				return err
+			}
 			e.Setenv("GOENV", "off")
 			e.Setenv(InsecureEnv, strings.TrimPrefix(p.url, "http://")+","+strings.TrimPrefix(down.URL, "http://"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
@@ -133,7 +149,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gomod": cmdGoMod, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "sshpub": cmdSSHPub,
+			"gomod": cmdGoMod, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "sshpub": cmdSSHPub,
 		},
 	})
 }

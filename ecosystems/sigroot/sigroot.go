@@ -165,6 +165,72 @@ func (s *Store) Import(dir string) (Material, error) {
 	return s.update("https://import.invalid/", &dirFetcher{dir})
 }
 
+// Adopt stores material that the user vouches for, such as files carried to a
+// machine without network: TUF verified nothing of it here. m.Obtained says when
+// it was known to be current. A later Refresh starts from the built-in anchor.
+func (s *Store) Adopt(m Material) error {
+	if len(m.TrustedRoot) == 0 || m.Obtained.IsZero() {
+		return errors.New("storing trust roots: no trusted root, or of unknown age")
+	}
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("storing trust roots: %w", err)
+	}
+	gen, err := os.MkdirTemp(s.o.Dir, "gen-")
+	if err != nil {
+		return fmt.Errorf("storing trust roots: %w", err)
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			_ = os.RemoveAll(gen) // what is left over is named by no state and read by nobody
+		}
+	}()
+	st := state{Generation: filepath.Base(gen), Obtained: m.Obtained.UTC(), Files: map[string]string{}}
+	for _, d := range []string{"metadata", "material"} {
+		if err := os.Mkdir(filepath.Join(gen, d), 0o700); err != nil {
+			return fmt.Errorf("storing trust roots: %w", err)
+		}
+	}
+	for name, b := range map[string][]byte{targetRoot: m.TrustedRoot, targetSigning: m.SigningConfig, s.o.NPMKeys: m.NPMKeys} {
+		if len(b) == 0 {
+			continue
+		}
+		if name == "" || len(b) > MaxFile {
+			return fmt.Errorf("storing trust roots: %d bytes for target %q", len(b), name)
+		}
+		sum := sha256.Sum256(b)
+		st.Files[name] = hex.EncodeToString(sum[:])
+		if err := writeFile(filepath.Join(gen, "material", flat(name)), b); err != nil {
+			return fmt.Errorf("storing trust roots: %w", err)
+		}
+	}
+	old, oldErr := s.state()
+	if err := s.publish(gen, st); err != nil {
+		return err
+	}
+	keep = true
+	if oldErr == nil {
+		_ = os.RemoveAll(filepath.Join(s.o.Dir, old.Generation)) // superseded; a rest of it is harmless
+	}
+	return nil
+}
+
+// publish makes the generation the current one.
+func (s *Store) publish(gen string, st state) error {
+	b, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return fmt.Errorf("storing trust roots: %w", err)
+	}
+	tmp := filepath.Join(gen, stateFile)
+	if err := writeFile(tmp, b); err != nil {
+		return fmt.Errorf("storing trust roots: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(s.o.Dir, stateFile)); err != nil {
+		return fmt.Errorf("storing trust roots: %w", err)
+	}
+	return nil
+}
+
 type fetcher interface {
 	DownloadFile(url string, max int64, timeout time.Duration) ([]byte, error)
 }
@@ -243,16 +309,8 @@ func (s *Store) update(base string, f fetcher) (Material, error) {
 		}
 		m.set(name, s.o.NPMKeys, b)
 	}
-	b, err := json.MarshalIndent(st, "", "  ")
-	if err != nil {
-		return Material{}, fmt.Errorf("storing trust roots: %w", err)
-	}
-	tmp := filepath.Join(gen, stateFile)
-	if err := writeFile(tmp, b); err != nil {
-		return Material{}, fmt.Errorf("storing trust roots: %w", err)
-	}
-	if err := os.Rename(tmp, filepath.Join(s.o.Dir, stateFile)); err != nil {
-		return Material{}, fmt.Errorf("storing trust roots: %w", err)
+	if err := s.publish(gen, st); err != nil {
+		return Material{}, err
 	}
 	keep = true
 	if oldErr == nil {

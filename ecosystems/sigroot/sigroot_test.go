@@ -271,3 +271,32 @@ func TestDirFetcherBound(t *testing.T) {
 		t.Error("left the folder")
 	}
 }
+
+// What the user vouches for is handed out as it is, and a folder without root changes nothing.
+func TestAdopt(t *testing.T) {
+	obtained := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	s, err := New(Options{Dir: filepath.Join(t.TempDir(), "x"), NPMKeys: keysTarget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []Material{{}, {TrustedRoot: []byte("root")}, {Obtained: obtained}, {TrustedRoot: bytes.Repeat([]byte{'x'}, MaxFile+1), Obtained: obtained}} {
+		if err := s.Adopt(m); err == nil {
+			t.Errorf("adopted a root of %d bytes from %s", len(m.TrustedRoot), m.Obtained)
+		}
+		if _, err := s.Load(); err == nil {
+			t.Error("something is stored")
+		}
+	}
+	for _, root := range []string{"first", "second"} {
+		if err := s.Adopt(Material{TrustedRoot: []byte(root), NPMKeys: []byte("keys"), Obtained: obtained}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Load()
+		if err != nil || string(m.TrustedRoot) != root || string(m.NPMKeys) != "keys" || m.SigningConfig != nil || !m.Obtained.Equal(obtained) {
+			t.Errorf("%+v, %v", m, err)
+		}
+	}
+	if es, err := os.ReadDir(s.o.Dir); err != nil || len(es) != 2 {
+		t.Errorf("%d entries are left, expected one generation and the state: %v", len(es), err)
+	}
+}
