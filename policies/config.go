@@ -180,17 +180,39 @@ type Registry struct {
 }
 
 // Download is a plain file that a project uses, with what is expected of it: a
-// digest, or a signer.
+// digest, a signer, or several; all of it has to hold.
 type Download struct {
 	// URL is exact.
 	URL string `yaml:"url"`
+	// Name and Version are those of the package; the file's name and none if empty.
+	Name    string `yaml:"name,omitempty"`
+	Version string `yaml:"version,omitempty"`
 	// Digest is the file's.
 	Digest string `yaml:"digest,omitempty"`
-	// Sigstore, Minisign, OpenPGP are expected signers; Signature is the URL of the signature.
+	// Hosts are further hosts that redirects may lead to.
+	Hosts []string `yaml:"hosts,omitempty"`
+	// Sigstore, Minisign, Signify, SSH and OpenPGP are expected signers: an
+	// identity, public keys, and a certificate or its fingerprint. Signature is the
+	// URL of the signature, where it is not beside the file.
 	Sigstore  *SigstoreIdentity `yaml:"sigstore,omitempty"`
 	Minisign  string            `yaml:"minisign,omitempty"`
+	Signify   string            `yaml:"signify,omitempty"`
+	SSH       string            `yaml:"ssh,omitempty"`
 	OpenPGP   string            `yaml:"openpgp,omitempty"`
 	Signature string            `yaml:"signature,omitempty"`
+	// Checksums is the URL of a list that names the file; it is then the list that is signed.
+	Checksums string `yaml:"checksums,omitempty"`
+	// Authenticode is who signed inside a PE file.
+	Authenticode *PEPublisher `yaml:"authenticode,omitempty"`
+}
+
+// PEPublisher is who signs PE files: a subject under a root given in PEM, or
+// the SHA-256 of one certificate.
+type PEPublisher struct {
+	Subject       string `yaml:"subject,omitempty"`
+	Root          string `yaml:"root,omitempty"`
+	TimestampRoot string `yaml:"timestampRoot,omitempty"`
+	Fingerprint   string `yaml:"fingerprint,omitempty"`
 }
 
 // AdvisoryConfig says where advisories are looked up.
@@ -540,8 +562,15 @@ func (d *Download) validate() error {
 			return err
 		}
 	}
-	if d.Digest == "" && d.Sigstore == nil && d.Minisign == "" && d.OpenPGP == "" {
-		return errors.New("nothing is expected of it: give digest, sigstore, minisign or openpgp")
+	detached := d.Sigstore != nil || d.Minisign != "" || d.Signify != "" || d.SSH != "" || d.OpenPGP != ""
+	if p := d.Authenticode; p != nil && (p.Fingerprint == "") == (p.Subject == "" || p.Root == "") {
+		return errors.New("authenticode needs either fingerprint, or subject and root")
+	}
+	switch {
+	case d.Digest == "" && !detached && d.Authenticode == nil:
+		return errors.New("nothing is expected of it: give digest, sigstore, minisign, signify, ssh, openpgp or authenticode")
+	case (d.Checksums != "" || d.Signature != "") && !detached:
+		return errors.New("a signature or checksum list proves nothing without its signer")
 	}
 	return nil
 }

@@ -38,6 +38,8 @@ func TestThreat012KeylessWithoutIdentity(t *testing.T) {
 	refuse(t, "no identity at all", `approvers: [{name: ann, scope: ["pkg:npm/*"]}]`, "exactly one of ssh")
 	refuse(t, "download without expectation", `downloads: [{url: "https://files.example.com/x"}]`, "nothing is expected")
 	refuse(t, "download without issuer", `downloads: [{url: "https://files.example.com/x", sigstore: {identity: x}}]`, "without issuer")
+	refuse(t, "unsigned checksum list", `downloads: [{url: "https://files.example.com/x", digest: "sha256:`+strings.Repeat("0", 64)+`", checksums: "https://files.example.com/SUMS"}]`, "without its signer")
+	refuse(t, "publisher without root", `downloads: [{url: "https://files.example.com/x", authenticode: {subject: "CN=x"}}]`, "authenticode needs")
 
 	s := &SigstoreIdentity{Issuer: "https://i.example.com", IdentityPattern: `https://forge\.example\.com/acme/.*`}
 	for san, want := range map[string]bool{
