@@ -14,7 +14,7 @@ type classified struct {
 	r trust.Reason
 }
 
-func (c classified) Error() string                        { return "upstream" }
+func (c classified) Error() string                         { return "upstream" }
 func (c classified) Reason() (trust.Outcome, trust.Reason) { return c.o, c.r }
 
 func TestUnverifiedIsNeverVerified(t *testing.T) {

@@ -1,12 +1,8 @@
 package cargo
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -135,20 +131,9 @@ func ConfigFromEnv(getenv func(string) string, environ []string, home string) (C
 func envName(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 
 func readTOML(path string, v any) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	b, err := upstream.ReadUserFile(path, MaxConfigFile, "the user's cargo configuration")
 	if err != nil {
-		return fmt.Errorf("reading the user's cargo configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return fmt.Errorf("reading the user's cargo configuration: %w", err)
-	}
-	if len(b) > MaxConfigFile {
-		return fmt.Errorf("%s is larger than %d bytes", path, MaxConfigFile)
+		return err
 	}
 	if err := toml.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)

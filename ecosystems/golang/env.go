@@ -3,10 +3,7 @@ package golang
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -219,20 +216,9 @@ func readEnvFile(getenv func(string) string, home string) (map[string]string, er
 		}
 		p = filepath.Join(dir, "go", "env")
 	}
-	f, err := os.Open(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the go command's own settings: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxEnvFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the go command's own settings: %w", err)
-	}
-	if len(b) > MaxEnvFile {
-		return nil, fmt.Errorf("reading %s: larger than %d bytes", p, MaxEnvFile)
+	b, err := upstream.ReadUserFile(p, MaxEnvFile, "the go command's own settings")
+	if err != nil || b == nil {
+		return nil, err
 	}
 	out := map[string]string{}
 	for line := range strings.SplitSeq(string(b), "\n") {

@@ -3,12 +3,6 @@ package pypi
 import (
 	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -51,9 +45,6 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		}
 	}
 	for _, f := range files {
-		if f == os.DevNull {
-			continue
-		}
 		i, e, err := readPipConf(f)
 		if err != nil {
 			return Config{}, err
@@ -81,11 +72,11 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	}
 	cfg := Config{}
 	var err error
-	if cfg.Index, err = cfg.clean(index); err != nil {
+	if cfg.Index, err = cfg.registry(index); err != nil {
 		return Config{}, err
 	}
 	for _, e := range extra {
-		c, err := cfg.clean(e)
+		c, err := cfg.registry(e)
 		if err != nil {
 			return Config{}, err
 		}
@@ -94,40 +85,21 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	return cfg, nil
 }
 
-// clean takes the credentials out of an index URL and ends it with a slash.
-func (c *Config) clean(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" {
-		return "", errors.New("an index of the user's pip configuration is no usable URL") // the URL may hold a secret
-	}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		c.Credentials = append(c.Credentials, upstream.Scope{Host: hostPort(u), Header: upstream.Basic(u.User.Username(), password)})
-		u.User = nil
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return strings.TrimSuffix(u.String(), "/") + "/", nil
-}
+const whose = "the user's pip configuration"
 
-func hostPort(u *url.URL) string { return u.Host }
+// registry keeps the credentials of an index and returns its URL without them.
+func (c *Config) registry(s string) (string, error) {
+	u, creds, err := upstream.RegistryURL(s, whose)
+	c.Credentials = append(c.Credentials, creds...)
+	return u, err
+}
 
 // readPipConf reads index-url and extra-index-url of the sections that apply to
 // downloads.
 func readPipConf(path string) (index string, extra []string, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil, nil
-	}
+	b, err := upstream.ReadUserFile(path, MaxConfigFile, whose)
 	if err != nil {
-		return "", nil, fmt.Errorf("reading the user's pip configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return "", nil, fmt.Errorf("reading the user's pip configuration: %w", err)
-	}
-	if len(b) > MaxConfigFile {
-		return "", nil, fmt.Errorf("%s is larger than %d bytes", path, MaxConfigFile)
+		return "", nil, err
 	}
 	section, key := "", ""
 	s := bufio.NewScanner(bytes.NewReader(b))

@@ -1,12 +1,8 @@
 package rubygems
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"io"
-	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -52,7 +48,7 @@ func ConfigFromEnv(getenv func(string) string, environ []string, home string) (C
 		return Config{}, err
 	}
 	for _, s := range rc.Sources {
-		clean, err := cfg.clean(s)
+		clean, err := cfg.registry(s)
 		if err != nil {
 			return Config{}, err
 		}
@@ -74,7 +70,7 @@ func ConfigFromEnv(getenv func(string) string, environ []string, home string) (C
 		}
 		name := decodeKey(strings.TrimPrefix(k, "BUNDLE_"))
 		if source, ok := strings.CutPrefix(name, "mirror."); ok {
-			clean, err := cfg.clean(value)
+			clean, err := cfg.registry(value)
 			if err != nil {
 				return Config{}, err
 			}
@@ -99,42 +95,19 @@ func decodeKey(k string) string {
 	return strings.ToLower(strings.ReplaceAll(k, "\x00", "-"))
 }
 
-// clean takes credentials out of a source's URL and ends it with a slash.
-func (c *Config) clean(s string) (string, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" {
-		return "", errors.New("a source of the user's gem configuration is no usable URL") // it may hold a secret
-	}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		c.Credentials = append(c.Credentials, upstream.Scope{Host: u.Host, Header: upstream.Basic(u.User.Username(), password)})
-		u.User = nil
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return strings.TrimSuffix(u.String(), "/") + "/", nil
+const whose = "the user's gem configuration"
+
+// registry keeps the credentials of a source and returns its URL without them.
+func (c *Config) registry(s string) (string, error) {
+	u, creds, err := upstream.RegistryURL(s, whose)
+	c.Credentials = append(c.Credentials, creds...)
+	return u, err
 }
 
 func readYAML(path string, v any) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the user's gem configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return fmt.Errorf("reading the user's gem configuration: %w", err)
-	}
-	if len(b) > MaxConfigFile {
-		return fmt.Errorf("%s is larger than %d bytes", path, MaxConfigFile)
-	}
-	if len(strings.TrimSpace(string(b))) == 0 {
-		return nil
+	b, err := upstream.ReadUserFile(path, MaxConfigFile, whose)
+	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+		return err
 	}
 	if err := yaml.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
