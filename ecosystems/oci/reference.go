@@ -40,7 +40,7 @@ func imageOf(c sbom.Component) (image, error) {
 		}
 	}
 	repo, err := name.NewRepository(full)
-	if err != nil {
+	if err != nil || path.Clean(full) != full {
 		return image{}, trust.Undecidable(trust.ReasonMalformed, "%.200q is no image name", full)
 	}
 	im := image{repo: repo, tag: r.Qualifier("tag")}
