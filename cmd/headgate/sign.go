@@ -410,7 +410,7 @@ func (c *Command) runSign(ctx context.Context, name string, o *options, s *signF
 		}
 		b, err = sg.Attest(ctx, kind, predicate, signing.Subject{Name: t.digest.String(), Digests: trust.Digests{t.digest}})
 	default:
-		return c.signImage(ctx, t, kind, predicate, sg, s, done)
+		return c.signImage(ctx, t, kind, predicate, sg, o, s, done)
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@
 // trust.ErrConfiguration, never a pass. It makes no network call; what has to be
 // fetched (an image's signatures, trust roots) is handed in.
 //
-// Where several bundles are handed in together, every one of the wanted type has
-// to verify: a good one beside a bad one is a failure.
+// Where several bundles are handed in together, one by the expected signer has to
+// verify. Attestations of other types and signatures by others are passed over;
+// one of the wanted type that does not verify is a failure, whatever lies beside it.
 package verification

@@ -2,7 +2,11 @@ package verification
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -107,17 +111,30 @@ func (t *target) verify(docs []Document, x *Expectation) ([]*Result, error) {
 	}
 	var out []*Result
 	var skipped error
+	others := 0
 	for _, d := range all {
 		r, err := t.one(d, x)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", d.Name, err)
-			if len(all) > 1 && t.otherType(d) {
-				skipped = err
+			_, why := trust.Classify(err)
+			// Somebody else's signature is no defect of the expected one; a revoked
+			// signer and a signature that does not verify are.
+			foreign := !errors.Is(err, trust.ErrConfiguration) && !errors.Is(err, ErrRevoked) && (why == trust.ReasonUntrustedSigner || why == trust.ReasonUnknownKey)
+			if len(all) > 1 && (foreign || t.otherType(d)) {
+				if skipped == nil || foreign {
+					skipped = err
+				}
+				if foreign {
+					others++
+				}
 				continue
 			}
 			return nil, err
 		}
 		out = append(out, r...)
+	}
+	if others > 0 && len(out) > 0 {
+		out[0].Notes = append(out[0].Notes, fmt.Sprintf("%d more signatures are by others, who are not expected here", others))
 	}
 	if len(out) == 0 {
 		if skipped != nil {
@@ -400,6 +417,13 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 			return nil, err
 		}
 		return r, nil
+	}
+	// A hint that is a key's digest, and of none of these keys, says whose it claims to be.
+	if id, herr := base64.StdEncoding.DecodeString(c.Hint); herr == nil && len(id) == sha256.Size {
+		named := func(pub crypto.PublicKey) bool { return spki(pub) == hex.EncodeToString(id) }
+		if !slices.ContainsFunc(keys, named) {
+			return nil, trust.Failure(trust.ReasonUntrustedSigner, "signed with the key %q, which is not expected: %w", clip(c.Hint), first)
+		}
 	}
 	if len(keys) > 1 {
 		return nil, trust.Failure(trust.ReasonUntrustedSigner, "by none of the %d keys: %w", len(keys), first)

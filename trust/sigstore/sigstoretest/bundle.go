@@ -319,7 +319,11 @@ func (w *World) entryV1(e entryContent, o Options) obj {
 			"signatures": []any{obj{"signature": base64.StdEncoding.EncodeToString(e.sig), "verifier": e.verifierPEM}},
 		}}
 	}
-	canonical := w.canonical(body)
+	return w.sealV1(kind, w.canonical(body), e.at, o)
+}
+
+// sealV1 puts an entry into log v1.
+func (w *World) sealV1(kind string, canonical []byte, at time.Time, o Options) obj {
 	key := w.rekorKey
 	if o.Fault == FaultForeignLog {
 		key = w.p256()
@@ -328,7 +332,7 @@ func (w *World) entryV1(e entryContent, o Options) obj {
 	const logIndex = 4711
 	entry := obj{
 		"logIndex": fmt.Sprint(logIndex), "logId": obj{"keyId": id}, "kindVersion": obj{"kind": kind, "version": "0.0.1"},
-		"integratedTime": fmt.Sprint(e.at.Unix()), "canonicalizedBody": canonical,
+		"integratedTime": fmt.Sprint(at.Unix()), "canonicalizedBody": canonical,
 	}
 	promise := o.Fault != FaultNoProof && o.Fault != FaultNoTimestamp && o.Fault != FaultForeignTSA && o.Fault != FaultTimestamp
 	if promise {
@@ -336,7 +340,7 @@ func (w *World) entryV1(e entryContent, o Options) obj {
 		if o.Fault == FaultSET {
 			setKey = w.p256()
 		}
-		set, err := sign(setKey, w.canonical(obj{"body": base64.StdEncoding.EncodeToString(canonical), "integratedTime": e.at.Unix(), "logID": hex.EncodeToString(id), "logIndex": logIndex}))
+		set, err := sign(setKey, w.canonical(obj{"body": base64.StdEncoding.EncodeToString(canonical), "integratedTime": at.Unix(), "logID": hex.EncodeToString(id), "logIndex": logIndex}))
 		w.must(err)
 		entry["inclusionPromise"] = obj{"signedEntryTimestamp": set}
 	}
@@ -363,10 +367,14 @@ func (w *World) entryV2(e entryContent, fault Fault) obj {
 		message = pae(e.payloadType, e.payload)
 	}
 	sum := sha256.Sum256(message)
+	return w.sealV2(&protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]}, &rekortiles.Signature{Content: e.sig, Verifier: e.verifierV2}, fault)
+}
+
+// sealV2 puts an entry into log v2.
+func (w *World) sealV2(data *protocommon.HashOutput, sig *rekortiles.Signature, fault Fault) obj {
 	b, err := protojson.Marshal(&rekortiles.Entry{ApiVersion: "0.0.2", Kind: "hashedrekord", Spec: &rekortiles.Spec{Spec: &rekortiles.Spec_HashedRekordV002{
 		HashedRekordV002: &rekortiles.HashedRekordLogEntryV002{
-			Data:      &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]},
-			Signature: &rekortiles.Signature{Content: e.sig, Verifier: e.verifierV2},
+			Data: data, Signature: sig,
 		},
 	}}})
 	w.must(err)
