@@ -133,6 +133,9 @@ type Request struct {
 	// Approvals are handed in with the change (headgate.trust of the head). They
 	// count by their signatures alone.
 	Approvals map[trust.Release][]store.ApprovalRecord
+	// Accepted are acceptances beside the store's: those of headgate.trust of the
+	// base that a key of the policy signed. Nil for none.
+	Accepted func(trust.Package) []store.Acceptance
 	// Bytes asks adapters to fetch artifacts even where signed statements suffice.
 	Bytes bool
 	// DryRun records nothing, by the user's own word.
@@ -166,7 +169,7 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 	}).Findings
 
 	work := g.work(q, r)
-	if err := g.recall(ctx, work); err != nil {
+	if err := g.recall(ctx, work, q.Accepted); err != nil {
 		return nil, err
 	}
 	if err := g.collect(ctx, work, q.Bytes); err != nil {
@@ -280,7 +283,7 @@ func merge(items []*item) []*item {
 }
 
 // recall fetches, in bulk, what the store knows of the packages.
-func (g *Gate) recall(ctx context.Context, work []*item) error {
+func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Package) []store.Acceptance) error {
 	if len(work) == 0 {
 		return nil
 	}
@@ -305,6 +308,9 @@ func (g *Gate) recall(ctx context.Context, work []*item) error {
 	for _, it := range work {
 		p := it.in.Component.Release.Package
 		it.known, it.accepted = known[p], accepted[p]
+		if beside != nil {
+			it.accepted = slices.Concat(it.accepted, beside(p))
+		}
 		it.in.Now = now
 		if reuse < 0 || !g.ReuseUnknown && !slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release }) {
 			continue

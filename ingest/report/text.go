@@ -87,6 +87,7 @@ func writeText(w io.Writer, r *ingest.Report, o Options) error {
 			writeGroup(&b, p, g, o)
 		}
 	}
+	writeAudit(&b, p, r, o)
 	if o.Quiet {
 		_, err := w.Write(b.Bytes())
 		return err
@@ -457,6 +458,7 @@ func writeSummary(b *bytes.Buffer, r *ingest.Report) {
 		}
 		fmt.Fprintf(b, "  base        %s: %s already there, %d removed\n", base, count(s.Present, "component", "components"), s.Removed)
 	}
+	writeAuditSummary(b, r)
 	policy := Clean(r.Policy.Name) + ", " + Clean(r.Policy.Origin)
 	fmt.Fprintf(b, "  policy      %s\n", policy)
 	cost := fmt.Sprintf("%s, %s, %.1f s", count(int(s.Requests), "request", "requests"), bytesText(s.Bytes), r.Finished.Sub(r.Started).Seconds())

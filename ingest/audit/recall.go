@@ -1,0 +1,231 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/sbom"
+	"github.com/headgate/headgate/store"
+	"github.com/headgate/headgate/trust"
+)
+
+// ages are how old facts may be before an audit asks for them again. Signatures
+// do not change; what registries say without signing it does, and comes with the
+// same answer. Advisories are looked up in every audit, and trust roots age by
+// their own rules.
+const recordAge = 24 * time.Hour
+
+// forever is the age of evidence when judging as of an earlier moment.
+const forever = 100 * 365 * 24 * time.Hour
+
+// recalled is the gate's memory for one batch: the store, read in bulk, without
+// pins and acceptances of the audit's own, and without decisions that say what
+// the one before said.
+type recalled struct {
+	Store
+	at        time.Time // as of when; zero for now
+	latest    map[trust.Release]store.Decision
+	known     map[trust.Package][]store.KnownRelease
+	approvals map[trust.Release][]store.ApprovalRecord
+	recorded  int
+}
+
+func (r *audit) recall(ctx context.Context, batch []*item) (*recalled, error) {
+	m := &recalled{Store: r.Store, at: r.q.At}
+	var rs []trust.Release
+	var ps []trust.Package
+	for _, it := range batch {
+		rs = append(rs, it.component.Release)
+		ps = append(ps, it.component.Release.Package)
+	}
+	var err error
+	if m.latest, err = r.Store.LatestDecisions(ctx, rs, m.at); err != nil {
+		return nil, err
+	}
+	if m.known, err = r.Store.Known(ctx, ps); err != nil {
+		return nil, err
+	}
+	if m.approvals, err = r.Store.Approvals(ctx, rs); err != nil {
+		return nil, err
+	}
+	if !m.at.IsZero() {
+		for p, ks := range m.known {
+			m.known[p] = slices.DeleteFunc(ks, func(k store.KnownRelease) bool { return k.First.After(m.at) })
+		}
+		for rel, as := range m.approvals {
+			m.approvals[rel] = slices.DeleteFunc(as, func(a store.ApprovalRecord) bool { return a.At.After(m.at) })
+		}
+	}
+	return m, nil
+}
+
+// pin is what was accepted of the release; nil for what never passed the gate.
+func (m *recalled) pin(r trust.Release) *store.KnownRelease {
+	ks := m.known[r.Package]
+	for i := range ks {
+		if ks[i].Release == r {
+			return &ks[i]
+		}
+	}
+	return nil
+}
+
+// stated is the component with the digests that were accepted, where its source
+// states none: the question is whether those still hold.
+func (m *recalled) stated(c sbom.Component) sbom.Component {
+	for _, a := range c.Artifacts {
+		if len(a.Digests) > 0 {
+			return c
+		}
+	}
+	if k := m.pin(c.Release); k != nil && len(k.Artifacts) > 0 {
+		c.Artifacts = k.Artifacts
+	}
+	return c
+}
+
+// Known implements ingest.Memory.
+func (m *recalled) Known(context.Context, []trust.Package) (map[trust.Package][]store.KnownRelease, error) {
+	return m.known, nil
+}
+
+// Approvals implements ingest.Memory.
+func (m *recalled) Approvals(context.Context, []trust.Release) (map[trust.Release][]store.ApprovalRecord, error) {
+	return m.approvals, nil
+}
+
+// AcceptancesFor implements ingest.Memory. As of an earlier moment, what was
+// accepted or revoked later had not happened.
+func (m *recalled) AcceptancesFor(ctx context.Context, ps []trust.Package) (map[trust.Package][]store.Acceptance, error) {
+	all, err := m.Store.AcceptancesFor(ctx, ps)
+	if err != nil || m.at.IsZero() {
+		return all, err
+	}
+	for p, as := range all {
+		as = slices.DeleteFunc(slices.Clone(as), func(a store.Acceptance) bool { return a.Since.After(m.at) })
+		for i := range as {
+			if as[i].Revoked != nil && as[i].Revoked.At.After(m.at) {
+				as[i].Revoked = nil
+			}
+		}
+		all[p] = as
+	}
+	return all, nil
+}
+
+// Decisions implements ingest.Memory for the one question that the gate asks.
+func (m *recalled) Decisions(ctx context.Context, f store.DecisionFilter) ([]store.Decision, error) {
+	if f.Release.IsZero() || f.Limit != 1 {
+		return m.Store.Decisions(ctx, f)
+	}
+	if d, ok := m.latest[f.Release]; ok {
+		return []store.Decision{d}, nil
+	}
+	return nil, nil
+}
+
+// Record implements ingest.Memory: it records what is new to the store. An audit
+// neither pins nor accepts.
+func (m *recalled) Record(ctx context.Context, c store.Commit) (store.Recorded, error) {
+	ids := make([]string, len(c.Decisions))
+	var fresh []store.Decision
+	var places []int
+	for i, d := range c.Decisions {
+		if prev, ok := m.latest[d.Release]; ok && !d.EvidenceChecked.IsZero() && same(&prev, &d) {
+			ids[i] = prev.ID
+			continue
+		}
+		fresh, places = append(fresh, d), append(places, i)
+	}
+	if len(fresh) == 0 {
+		return store.Recorded{DecisionIDs: ids}, nil
+	}
+	c.Decisions, c.Pin, c.Accept = fresh, nil, nil
+	out, err := m.Store.Record(ctx, c)
+	if err != nil {
+		return out, err
+	}
+	if len(out.DecisionIDs) != len(fresh) {
+		return out, fmt.Errorf("the store recorded %d of %d decisions", len(out.DecisionIDs), len(fresh))
+	}
+	for i, id := range out.DecisionIDs {
+		ids[places[i]] = id
+	}
+	m.recorded += len(fresh)
+	out.DecisionIDs = ids
+	return out, nil
+}
+
+// same reports whether two decisions say the same about the same bytes on the
+// same evidence.
+func same(a, b *store.Decision) bool {
+	if a.Verdict != b.Verdict || a.Assurance != b.Assurance || a.Continuity != b.Continuity || len(a.Evidence) != len(b.Evidence) {
+		return false
+	}
+	fa, errA := json.Marshal([]any{a.Findings, a.Artifacts})
+	fb, errB := json.Marshal([]any{b.Findings, b.Artifacts})
+	if errA != nil || errB != nil || string(fa) != string(fb) {
+		return false
+	}
+	for i := range a.Evidence {
+		if a.Evidence[i].ID() != b.Evidence[i].ID() {
+			return false
+		}
+	}
+	return true
+}
+
+// asOf makes the gate judge as of an earlier moment: its clock stands still, and
+// the evidence is what was recorded by then.
+func (m *recalled) asOf(g *ingest.Gate) {
+	at := m.at
+	g.Clock = func() time.Time { return at }
+	g.Reuse = forever
+	g.Usage = nil
+	past := map[string]adapter.Adapter{}
+	for typ, a := range g.Adapters {
+		past[typ] = &recorded{Adapter: a, m: m}
+	}
+	g.Adapters = past
+}
+
+// recorded is an adapter that answers from what was recorded, and asks nobody.
+type recorded struct {
+	adapter.Adapter
+	m *recalled
+}
+
+// Handles implements ingest.KindHandler as the adapter behind it does.
+func (p *recorded) Handles(k sbom.Kind) bool {
+	h, ok := p.Adapter.(ingest.KindHandler)
+	return ok && h.Handles(k)
+}
+
+// Collect implements adapter.Adapter.
+func (p *recorded) Collect(_ context.Context, q adapter.Request) (adapter.Result, error) {
+	if d, ok := p.m.latest[q.Component.Release]; ok && len(d.Evidence) > 0 && agree(d.Artifacts, q.Component.Artifacts) {
+		return adapter.Result{Evidence: d.Evidence, Facts: d.Facts}, nil
+	}
+	return adapter.Result{Evidence: []trust.Evidence{{
+		Check: trust.CheckMetadata, Outcome: trust.Unreachable, Release: q.Component.Release, Reason: trust.ReasonOffline,
+		Detail: "nothing was recorded about these bytes by " + p.m.at.UTC().Format(time.RFC3339),
+	}}}, nil
+}
+
+// agree reports whether two lists of artifacts state the same digests.
+func agree(a, b []trust.Artifact) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || !slices.Equal(a[i].Digests, b[i].Digests) {
+			return false
+		}
+	}
+	return true
+}
