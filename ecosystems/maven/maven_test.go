@@ -769,3 +769,12 @@ func FuzzOwnName(f *testing.F) {
 	r := must(trust.ParseRelease(purl))
 	f.Fuzz(func(t *testing.T, b []byte) { _ = ownName(bytes.NewReader(b), int64(len(b)), r) })
 }
+
+func BenchmarkOwnName(b *testing.B) {
+	jar, r := jarOf("org.example:widget:1.2.0"), must(trust.ParseRelease(purl))
+	for b.Loop() {
+		if err := ownName(bytes.NewReader(jar), int64(len(jar)), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
