@@ -52,6 +52,8 @@ type Config struct {
 	Downloads []Download `yaml:"downloads,omitempty"`
 	// Advisories says where vulnerabilities and malware are looked up.
 	Advisories AdvisoryConfig `yaml:"advisories,omitempty"`
+	// Inspection says whether packages are looked into.
+	Inspection InspectionConfig `yaml:"inspection,omitempty"`
 	// TrustSets are accepted signers of others, to be pulled.
 	TrustSets []TrustSet `yaml:"trustSets,omitempty"`
 }
@@ -227,6 +229,15 @@ type AdvisoryConfig struct {
 	OSVScanner string `yaml:"osvScanner,omitempty"`
 }
 
+// InspectionConfig says whether packages are looked into.
+type InspectionConfig struct {
+	// Mode is changes (default), which looks into what a change adds or updates, or off.
+	Mode string `yaml:"mode,omitempty"`
+}
+
+// InspectionModes are the values of InspectionConfig.Mode.
+var InspectionModes = []string{"changes", "off"}
+
 // TrustSet is somebody else's set of accepted signers.
 type TrustSet struct {
 	Name string `yaml:"name"`
@@ -340,6 +351,9 @@ func (c *Config) validate() error {
 	}
 	if err := c.Policy.validate(); err != nil {
 		return err
+	}
+	if m := c.Inspection.Mode; m != "" && !slices.Contains(InspectionModes, m) {
+		return fmt.Errorf("inspection.mode is %q, want one of %s", clip(m), strings.Join(InspectionModes, ", "))
 	}
 	for rule, n := range c.Quorum {
 		if n < 1 {
