@@ -14,6 +14,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/nuget"
 	"github.com/headgate/headgate/ecosystems/oci"
 	"github.com/headgate/headgate/ecosystems/pypi"
 	"github.com/headgate/headgate/ecosystems/rubygems"
@@ -29,6 +30,7 @@ type Settings struct {
 	Cargo cargo.Config
 	Gems  rubygems.Config
 	Maven maven.Config
+	NuGet nuget.Config
 	// Debian are the archives of Debian and Ubuntu.
 	Debian debian.Config
 	OCI    oci.Config
@@ -73,6 +75,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	if s.Maven, err = maven.ConfigFromEnv(getenv, home); err != nil {
 		return Settings{}, fmt.Errorf("settings of Maven: %w", err)
 	}
+	if s.NuGet, err = nuget.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of NuGet: %w", err)
+	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
 		netrc = filepath.Join(home, ".netrc")
@@ -88,14 +93,14 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 
 // Credentials are those of all ecosystems for upstream.Config, .netrc last.
 func (s Settings) Credentials() []upstream.Credentials {
-	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Maven.Credentials, s.GitHub.Credentials, s.Netrc}
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Maven.Credentials, s.NuGet.Credentials, s.GitHub.Credentials, s.Netrc}
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
-func (s Settings) Insecure() []string { return slices.Concat(s.NPM.Insecure, s.Maven.Insecure) }
+func (s Settings) Insecure() []string { return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure) }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
-func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes, s.OCI.Notes) }
+func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes, s.NuGet.Notes, s.OCI.Notes) }
 
 // Config is the outside world of the adapters.
 type Config struct {
@@ -135,7 +140,7 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Debian: %w", err)
 	}
-	hub := github.Options{Get: cfg.Getter, Config: cfg.Settings.GitHub, Public: github.Verifiers(cfg.Sigstore)}
+	hub := github.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.GitHub, Public: github.Verifiers(cfg.Sigstore)}
 	if cfg.Materials != nil {
 		hub.GitHub = github.PinnedRoot(cfg.Materials, cfg.Clock)
 	}
@@ -151,12 +156,17 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of downloads: %w", err)
 	}
+	ng, err := nuget.New(nuget.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.NuGet, Materials: cfg.Materials, Roots: nuget.SystemRoots})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of NuGet: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
 		mvn,
+		ng,
 		d,
 		oci.New(oci.Options{Get: cfg.Getter, Config: cfg.Settings.OCI, Root: oci.Verifiers(cfg.Sigstore), Materials: cfg.Materials}),
 		gh,
@@ -191,7 +201,6 @@ func (l List) ByType() map[string]adapter.Adapter {
 // unsupported says per purl type why nothing is verified and what can be pinned
 // all the same.
 var unsupported = map[string]string{
-	"nuget":     "packages carry repository and author signatures, which headgate does not verify yet; the contentHash of packages.lock.json can be pinned",
 	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"alpm":      "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",

@@ -219,6 +219,15 @@ func (a *Adapter) releaseSigner() string {
 	return "https://" + host + sigstore.GitHubReleases
 }
 
+// registry is the name under which the forge counts as a signer.
+func (a *Adapter) registry() string {
+	u, err := url.Parse(a.o.Config.Certified)
+	if err != nil {
+		return a.o.Config.Certified
+	}
+	return u.Host
+}
+
 // release verifies the release attestations among the bundles.
 func (q *question) release(ctx context.Context, art trust.Artifact, bundles [][]byte, tags []string, check func([]sigstore.Subject) error) {
 	fail := func(err error) {
@@ -256,6 +265,8 @@ func (q *question) release(ctx context.Context, art trust.Artifact, bundles [][]
 			e.Assurance = trust.AssuranceRegistry // a commit alone is SHA-1
 		}
 		got.Describe(&e, "release-attestation")
+		// The forge signs as a registry does: it says what it serves, not who made it.
+		e.Signer = &trust.Signer{Kind: trust.SignerRegistry, Name: q.registry(), KeyID: got.Signer().SAN}
 		found = append(found, e)
 	}
 	switch {

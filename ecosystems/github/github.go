@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
@@ -26,6 +27,9 @@ const (
 	MaxComparesAsserted = 60       // with one
 	MaxPages            = 5        // pages of 100 refs, where only the API shows them
 	pageSize            = 100
+	// MinPause is how long the API is left alone after it asked for fewer requests
+	// without saying for how long.
+	MinPause = time.Minute
 )
 
 // Verifiers hands out the verifier of a Sigstore instance. An error means that
@@ -35,6 +39,7 @@ type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
 // Options are the outside world of an Adapter.
 type Options struct {
 	Get    upstream.Getter
+	Clock  adapter.Clock
 	Config Config
 	// Public verifies build provenance: the public-good instance.
 	Public Verifiers
@@ -44,12 +49,18 @@ type Options struct {
 }
 
 // Adapter checks git refs of repositories. It is safe for concurrent use.
-type Adapter struct{ o Options }
+type Adapter struct {
+	o Options
+
+	mu      sync.Mutex
+	until   time.Time // the API is not asked before
+	limited error     // what it said
+}
 
 // New returns an adapter. A zero Config is the public forge.
 func New(o Options) (*Adapter, error) {
-	if o.Get == nil || o.Public == nil {
-		return nil, errors.New("the adapter of GitHub needs an upstream client and a verifier")
+	if o.Get == nil || o.Clock == nil || o.Public == nil {
+		return nil, errors.New("the adapter of GitHub needs an upstream client, a clock and a verifier")
 	}
 	if o.Config.Server == "" && o.Config.API == "" {
 		o.Config.Server, o.Config.API = DefaultServer, DefaultAPI
@@ -58,7 +69,7 @@ func New(o Options) (*Adapter, error) {
 		return nil, errors.New("the adapter of GitHub needs the URLs of both server and API")
 	}
 	o.Config.Certified = first(o.Config.Certified, o.Config.Server)
-	return &Adapter{o}, nil
+	return &Adapter{o: o}, nil
 }
 
 // Describe says what is verified.
@@ -90,13 +101,14 @@ type question struct {
 	ref    string         // as written
 	commit string         // "" until it is known
 	refs   *advertisement
+	dates  map[string]time.Time
 	res    adapter.Result
 }
 
 // Collect says whether the ref is a commit of the named repository, and what
 // was signed about its release.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
-	q := &question{Adapter: a, c: req.Component, r: req.Component.Release}
+	q := &question{Adapter: a, c: req.Component, r: req.Component.Release, dates: map[string]time.Time{}}
 	if len(q.c.Artifacts) > 0 {
 		q.locked = q.c.Artifacts[0]
 	}
@@ -140,8 +152,21 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	return q.res, ctx.Err()
 }
 
-func (q *question) owner() string { return q.r.Package.Namespace }
-func (q *question) name() string  { return q.r.Package.Name }
+// parts are owner, repository and what is below. Package URLs of the type
+// githubactions have an action's directory as a part of the name.
+func (q *question) parts() (owner, repository, below string) {
+	p := q.r.Package
+	if p.Type != "githubactions" || !strings.Contains(p.Namespace, "/") {
+		return p.Namespace, p.Name, q.r.Subpath
+	}
+	owner, rest, _ := strings.Cut(p.Namespace+"/"+p.Name, "/")
+	repository, below, _ = strings.Cut(rest, "/")
+	return owner, repository, first(q.r.Subpath, below)
+}
+
+func (q *question) owner() string { o, _, _ := q.parts(); return o }
+func (q *question) name() string  { _, n, _ := q.parts(); return n }
+func (q *question) below() string { _, _, b := q.parts(); return b }
 func (q *question) path() string  { return q.owner() + "/" + q.name() }
 
 func (q *question) add(es ...trust.Evidence) { q.res.Evidence = append(q.res.Evidence, es...) }
@@ -306,8 +331,12 @@ func (a *Adapter) apiBytes(ctx context.Context, path string, query url.Values, a
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
+	if err := a.paused(); err != nil {
+		return nil, err
+	}
 	resp, err := a.o.Get.Get(ctx, upstream.Request{URL: u, Accept: accept, MaxBytes: limit})
 	if err != nil {
+		a.pause(err)
 		return nil, err
 	}
 	switch resp.Status {
@@ -317,6 +346,27 @@ func (a *Adapter) apiBytes(ctx context.Context, path string, query url.Values, a
 		return nil, fmt.Errorf("GET %s: %w", resp.URL, errNotFound)
 	}
 	return nil, trust.Undecidable(trust.ReasonNetwork, "GET %s: HTTP %d", resp.URL, resp.Status)
+}
+
+// paused is what the API said when it asked for fewer requests, for as long as
+// that holds: asking on would only prolong it, for every package of a run.
+func (a *Adapter) paused() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.limited != nil && a.o.Clock().Before(a.until) {
+		return a.limited
+	}
+	return nil
+}
+
+func (a *Adapter) pause(err error) {
+	var ue *upstream.Error
+	if !errors.As(err, &ue) || ue.Kind != upstream.KindRateLimited {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.until, a.limited = a.o.Clock().Add(max(MinPause, ue.RetryAfter)), err
 }
 
 // unpinned says where a tag or branch leads today.
@@ -358,8 +408,8 @@ func (q *question) unpinned() {
 
 // uses is the action as a workflow names it.
 func (q *question) uses() string {
-	if q.r.Subpath != "" {
-		return q.path() + "/" + q.r.Subpath
+	if b := q.below(); b != "" {
+		return q.path() + "/" + b
 	}
 	return q.path()
 }
@@ -473,6 +523,9 @@ func (q *question) within(ctx context.Context, base string) (bool, error) {
 // date is when the commit can be known to have existed: the server's own time of
 // checking its signature, or else what the committer claims.
 func (q *question) date(ctx context.Context, commit string) (time.Time, error) {
+	if at, ok := q.dates[commit]; ok {
+		return at, nil
+	}
 	var c struct {
 		SHA       string `json:"sha"`
 		Committer struct {
@@ -488,10 +541,12 @@ func (q *question) date(ctx context.Context, commit string) (time.Time, error) {
 	if c.SHA != commit {
 		return time.Time{}, trust.Undecidable(trust.ReasonMalformed, "the API answers for the commit %.60q", c.SHA)
 	}
+	at := c.Committer.Date
 	if c.Verification.VerifiedAt != nil {
-		return *c.Verification.VerifiedAt, nil
+		at = *c.Verification.VerifiedAt
 	}
-	return c.Committer.Date, nil
+	q.dates[commit] = at
+	return at, nil
 }
 
 // metadata asks for what the server says of the release: hints.

@@ -218,7 +218,7 @@ func (f *forge) at(t testing.TB, env *adaptertest.Env, rs roots, c sbom.Componen
 	mux := http.NewServeMux()
 	f.base = env.Serve(mux)
 	mux.Handle("/", f.handler(t))
-	o := Options{Get: env.Getter(), Config: Config{Server: f.base, API: f.base + "/api", Certified: DefaultServer}}
+	o := Options{Get: env.Getter(), Clock: env.Clock, Config: Config{Server: f.base, API: f.base + "/api", Certified: DefaultServer}}
 	if token {
 		o.Config.Credentials = upstream.Scopes{{Host: "unused.example.com", Header: "x"}}
 	}
@@ -581,6 +581,129 @@ func TestNothingIsAskedForOthersBusiness(t *testing.T) {
 func TestRateLimitNamesTheToken(t *testing.T) {
 	res := collect(t, newForge().at(t, adaptertest.NewEnv(t, adaptertest.RateLimited), newRoots(t), component(t, tagged), false))
 	if e := find(t, res, trust.CheckCommit); e.Reason != trust.ReasonRateLimited || !strings.Contains(e.Remedy, "GITHUB_TOKEN") {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestThePauseIsKept: one package of a run is told, the others do not ask again.
+func TestThePauseIsKept(t *testing.T) {
+	env, asked, now := adaptertest.NewEnv(t, adaptertest.Right), 0, adaptertest.Now
+	f := newForge()
+	git := f.handler(t)
+	base := env.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/") {
+			git.ServeHTTP(w, r)
+			return
+		}
+		asked++
+		w.Header().Set("X-RateLimit-Remaining", "0")
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	rs := newRoots(t)
+	a, err := New(Options{Get: env.Getter(), Clock: func() time.Time { return now }, Config: Config{Server: base, API: base + "/api"}, Public: verifiers(t, rs.public, sigstore.NewVerifier)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		t.Helper()
+		res, err := a.Collect(context.Background(), adapter.Request{Component: component(t, ancient)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := find(t, res, trust.CheckCommit); e.Reason != trust.ReasonRateLimited {
+			t.Errorf("%+v", e)
+		}
+	}
+	ask()
+	first := asked
+	ask()
+	if asked != first || first == 0 {
+		t.Errorf("asked %d times, then %d more", first, asked-first)
+	}
+	now = now.Add(MinPause - 1)
+	if ask(); asked != first {
+		t.Error("asked before the pause was over")
+	}
+	now = now.Add(1)
+	if ask(); asked == first {
+		t.Error("never asked again")
+	}
+}
+
+func TestThreat069RefsThatDeceive(t *testing.T) {
+	for _, ref := range []string{"v1\u2028", "v1\u00a0", "v\uff11", "v1\u202e"} {
+		c := component(t, "v1")
+		c.Release.Version, c.Commit = ref, ref
+		res, _ := ask(t, newForge(), c, false)
+		for _, e := range res.Evidence {
+			if e.Check != trust.CheckSource && e.Outcome == trust.Verified || strings.Contains(e.Remedy, tagged) {
+				t.Errorf("%q: %+v", ref, e)
+			}
+		}
+	}
+}
+
+func ofAsset(t *testing.T, rs roots, bundles ...json.RawMessage) trust.Evidence {
+	t.Helper()
+	f := newForge()
+	f.bundles["sha256:"+hex.EncodeToString(assetSum[:])] = bundles
+	c := sbom.Component{Release: release(t, "pkg:github/acme/widget@v1.2.0"), Kind: sbom.KindRegistry, Artifacts: []trust.Artifact{{Name: "widget.tar.gz", Digests: trust.Digests{trust.DigestOf(trust.SHA256, assetSum[:])}}}}
+	return find(t, collect(t, f.at(t, adaptertest.NewEnv(t, adaptertest.Right), rs, c, false)), trust.CheckProvenance)
+}
+
+// TestThreat016ReusableWorkflow: the signing workflow may be anybody's; whose
+// source was built is what counts.
+func TestThreat016ReusableWorkflow(t *testing.T) {
+	rs := newRoots(t)
+	builder := "https://github.com/acme/widget/.github/workflows/build.yml@refs/tags/v1"
+	own := sigstoretest.Workflow{Repository: "acme/widget", Ref: "refs/tags/v1.2.0", Builder: builder}
+	if e := ofAsset(t, rs, provenance(rs.public, own, "widget.tar.gz", asset)); e.Outcome != trust.Verified {
+		t.Errorf("%+v", e)
+	}
+	foreign := sigstoretest.Workflow{Repository: "evil/widget", RepoID: "9", OwnerID: "8", Ref: "refs/tags/v1.2.0", Builder: builder}
+	if e := ofAsset(t, rs, provenance(rs.public, foreign, "widget.tar.gz", asset)); e.Outcome != trust.Failed || e.Reason != trust.ReasonWrongName {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestThreat020OneBadAttestationAmongGood(t *testing.T) {
+	rs := newRoots(t)
+	flow := sigstoretest.Workflow{Repository: "acme/widget", Ref: "refs/tags/v1.2.0"}
+	good := provenance(rs.public, flow, "widget.tar.gz", asset)
+	bad := provenance(sigstoretest.New(t, adaptertest.Now), flow, "widget.tar.gz", asset)
+	for _, order := range [][]json.RawMessage{{good, bad}, {bad, good}} {
+		if e := ofAsset(t, rs, order...); e.Outcome != trust.Failed {
+			t.Errorf("%+v", e)
+		}
+	}
+	if e := ofAsset(t, rs, good, good); e.Outcome != trust.Verified {
+		t.Errorf("a repetition: %+v", e)
+	}
+}
+
+func TestThreat100EndlessAttestations(t *testing.T) {
+	rs := newRoots(t)
+	many := make([]json.RawMessage, MaxAttestations)
+	for i := range many {
+		many[i] = json.RawMessage("{}")
+	}
+	f := newForge()
+	f.bundles["sha1:"+tagOne] = many
+	e := find(t, collect(t, f.at(t, adaptertest.NewEnv(t, adaptertest.Right), rs, component(t, tagged), false)), trust.CheckRelease)
+	if e.Outcome != trust.Unreachable || e.Reason != trust.ReasonTooLarge {
+		t.Errorf("%+v", e)
+	}
+	f.bundles["sha1:"+tagOne] = many[1:]
+	if e := find(t, collect(t, f.at(t, adaptertest.NewEnv(t, adaptertest.Right), rs, component(t, tagged), false)), trust.CheckRelease); e.Reason != trust.ReasonNotPublished {
+		t.Errorf("below the bound: %+v", e)
+	}
+}
+
+func TestActionInADirectory(t *testing.T) {
+	c := component(t, "v1")
+	c.Release = release(t, "pkg:githubactions/acme/widget/sub@v1")
+	res, _ := ask(t, newForge(), c, false)
+	if e := find(t, res, trust.CheckCommit); e.Remedy != "pin the commit: acme/widget/sub@"+tagged+" # v1" {
 		t.Errorf("%+v", e)
 	}
 }

@@ -30,7 +30,7 @@ type step struct {
 // inner looks at what the action or reusable workflow itself runs, at that
 // commit, and notes what is not pinned there: a commit pins nothing beneath it.
 func (q *question) inner(ctx context.Context) {
-	queue := []step{{q.path(), q.commit, q.r.Subpath, 0, q.uses()}}
+	queue := []step{{q.path(), q.commit, q.below(), 0, q.uses()}}
 	seen, files, notes := map[string]bool{}, 0, 0
 	say := func(format string, args ...any) {
 		if notes++; notes <= MaxInnerNotes {
