@@ -382,6 +382,94 @@ func TestOneUnmetExpectationIsEnough(t *testing.T) {
 	}
 }
 
+// keyless is what signs a file as a person of an issuer.
+func (s *signer) keyless(msg, address, issuer string) string {
+	return string(s.world.Bundle(sigstoretest.Options{Artifact: []byte(msg), Identity: sigstoretest.Email(address, issuer)}))
+}
+
+func TestThreat014LookAlikeIdentities(t *testing.T) {
+	s := newSigner(t)
+	const issuer = "https://issuer.example.com"
+	for _, want := range []Identity{{Issuer: issuer, Identity: "tool@example.com"}, {Issuer: issuer, Pattern: `tool@example\.com`}} {
+		for who, ok := range map[string]bool{"tool@example.com": true, "tool@example.com.evil.example": false, "evil-tool@example.com": false, "tool@exampleXcom": false} {
+			res := ask(t, host{tool: bytez, tool + ".sigstore.json": s.keyless(bytez, who, issuer)}, s, Download{URL: tool, Sigstore: &want})
+			if _, got := signed(res); got != ok {
+				t.Errorf("%+v by %s: %+v", want, who, res.Evidence)
+			}
+		}
+	}
+}
+
+func TestThreat015OtherIssuer(t *testing.T) {
+	s := newSigner(t)
+	for _, want := range []Identity{{Issuer: "https://issuer.example.com", Identity: "tool@example.com"}, {Issuer: "https://issuer.example.com", Pattern: `tool@example\.com`}} {
+		for _, issuer := range []string{"https://issuer.example.com.evil.example", "https://issuerXexample.com", "https://issuer.example.com/"} {
+			if e, ok := signed(ask(t, host{tool: bytez, tool + ".sigstore.json": s.keyless(bytez, "tool@example.com", issuer)}, s, Download{URL: tool, Sigstore: &want})); ok {
+				t.Errorf("%s: %+v", issuer, e)
+			}
+		}
+	}
+}
+
+// TestThreat006SignatureOfAnotherFile: a sound signature beside the wrong file.
+func TestThreat006SignatureOfAnotherFile(t *testing.T) {
+	s := newSigner(t)
+	for what, c := range map[string]struct {
+		h host
+		d Download
+	}{
+		"minisign": {host{tool + ".minisig": s.minisign("other", "")}, Download{Minisign: s.key()}},
+		"sigstore": {host{tool + ".sigstore.json": s.keyless("other", "tool@example.com", "https://issuer.example.com")}, Download{Sigstore: &Identity{Issuer: "https://issuer.example.com", Identity: "tool@example.com"}}},
+		// The list is signed, and not this one.
+		"list": {host{"/SUMS": sum(bytez).Value + "  tool.tar.gz\n", "/SUMS.minisig": s.minisign("other", "")}, Download{Minisign: s.key(), Checksums: "/SUMS"}},
+		// The file is signed, and the list is what should be.
+		"file for list": {host{"/SUMS": sum(bytez).Value + "  tool.tar.gz\n", "/SUMS.minisig": s.minisign(bytez, "")}, Download{Minisign: s.key(), Checksums: "/SUMS"}},
+	} {
+		c.h[tool], c.d.URL = bytez, tool
+		res := ask(t, c.h, s, c.d)
+		if len(res.Evidence) == 0 || res.Evidence[0].Outcome != trust.Failed {
+			t.Errorf("%s: %+v", what, res.Evidence)
+		}
+	}
+}
+
+// TestThreat032KeyInTheEvidence: a signature that brings its own key along, as
+// SSH signatures and bundles do, is by nobody who is known.
+func TestThreat032KeyInTheEvidence(t *testing.T) {
+	s, stranger := newSigner(t), newSigner(t)
+	for _, c := range []struct {
+		suffix, sig string
+		d           Download
+	}{
+		{".sig", stranger.sshSig(t, bytez, sshsig.NamespaceFile), Download{SSH: s.sshKey()}},
+		{".sigstore.json", stranger.keyless(bytez, "tool@example.com", "https://issuer.example.com"), Download{Sigstore: &Identity{Issuer: "https://issuer.example.com", Identity: "tool@example.com"}}},
+	} {
+		c.d.URL = tool
+		if e, ok := signed(ask(t, host{tool: bytez, tool + c.suffix: c.sig}, s, c.d)); ok {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// TestThreat079WeakListsCountForNothing: a signed list of weak digests is signed
+// and proves nothing about the bytes.
+func TestThreat079WeakListsCountForNothing(t *testing.T) {
+	s := newSigner(t)
+	for what, list := range map[string]string{
+		"md5":       hex.EncodeToString(make([]byte, 16)) + "  tool.tar.gz\n",
+		"sha1":      hex.EncodeToString(make([]byte, 20)) + "  tool.tar.gz\n",
+		"path":      sum(bytez).Value + "  ../tool.tar.gz\n",
+		"other dir": sum(bytez).Value + "  sub/tool.tar.gz\n",
+		"case":      sum(bytez).Value + "  Tool.tar.gz\n",
+		"empty":     "",
+	} {
+		res := ask(t, host{tool: bytez, "/SUMS": list, "/SUMS.minisig": s.minisign(list, "")}, s, Download{URL: tool, Minisign: s.key(), Checksums: "/SUMS"})
+		if e, ok := signed(res); ok {
+			t.Errorf("%s: %+v", what, e)
+		}
+	}
+}
+
 func TestSSHNamespace(t *testing.T) {
 	s := newSigner(t)
 	if e, ok := signed(ask(t, host{tool: bytez, tool + ".sig": s.sshSig(t, bytez, "git")}, s, Download{URL: tool, SSH: s.sshKey()})); ok {
