@@ -69,6 +69,7 @@ type place struct {
 	suite *signed
 	entry entry
 	index string // name of the Packages file
+	doubt error  // why another suite or file could not be read, if one could not
 }
 
 func (p place) url() string { return p.suite.suite.base + p.entry.filename }
@@ -135,6 +136,9 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if req.Bytes {
 		res.Evidence = append(res.Evidence, a.bytes(ctx, r, p, subject))
 	}
+	if p.doubt != nil {
+		res.Facts.Notes = []string{"Not all indexes of the distribution could be read: " + p.doubt.Error()}
+	}
 	return res, ctx.Err()
 }
 
@@ -147,7 +151,7 @@ func (a *Adapter) signature(r trust.Release, p place, lock trust.Evidence, subje
 		e.Outcome, e.Assurance = trust.Verified, trust.AssuranceRegistry
 		e.Root = p.suite.key
 		e.Detail = fmt.Sprintf("%s of %s, signed on %s, lists %s", p.index, p.suite.suite.name, p.suite.release.date.Format("2006-01-02"), p.entry.digest())
-		e.Raw = []trust.Raw{trust.NewRaw("inrelease", "text/plain", p.suite.raw)}
+		e.Raw = []trust.Raw{p.suite.raw}
 	default:
 		e.Outcome, e.Reason = lock.Outcome, lock.Reason
 		e.Detail = fmt.Sprintf("the archive signed %s for this version, the source states %s", p.entry.digest(), subject.Digests[0])
@@ -217,7 +221,7 @@ func (a *Adapter) find(ctx context.Context, r trust.Release) (place, error) {
 					return place{}, err
 				}
 				if e != nil {
-					return place{s, *e, file}, nil
+					return place{s, *e, file, failed}, nil
 				}
 				for _, e := range ps[r.Package.Name] {
 					if (want == "" || e.arch == want) && !slices.Contains(gone.versions, e.version) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -362,6 +363,57 @@ func TestOneIndexForAll(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	wantEvidence(t, "after a cancelled load", signature(t, collect(t, fresh, component(t, openssl))), trust.Verified, "")
+}
+
+// TestIndexIsLoadedAgain: a verified index serves for freshFor, a failure for
+// againIn, both by the adapter's clock.
+func TestIndexIsLoadedAgain(t *testing.T) {
+	a := newArchive(t)
+	a.healthy()
+	p := "/debian/dists/bookworm-updates/InRelease"
+	good := a.files[p]
+	delete(a.files, p)
+	env := adaptertest.NewEnv(t, adaptertest.Right)
+	now := env.Clock()
+	env.Clock = func() time.Time { return now }
+	ad := a.adapter(env, a.key)
+	ask := func(what string, asked bool, o trust.Outcome) {
+		t.Helper()
+		a.asked = nil
+		if e := signature(t, collect(t, ad, component(t, openssl))); e.Outcome != o {
+			t.Errorf("%s: %s %s %s", what, e.Outcome, e.Reason, e.Detail)
+		}
+		if got := slices.Contains(a.asked, p); got != asked {
+			t.Errorf("%s: asked %t", what, got)
+		}
+	}
+	ask("first", true, trust.Unreachable)
+	ask("again at once", false, trust.Unreachable)
+	a.files[p] = good
+	now = now.Add(againIn)
+	ask("at the bound", false, trust.Unreachable)
+	now = now.Add(time.Second)
+	ask("behind it", true, trust.Verified)
+	now = now.Add(freshFor)
+	ask("still fresh", false, trust.Verified)
+	now = now.Add(time.Second)
+	ask("not fresh any more", true, trust.Verified)
+}
+
+// TestDoubtIsShown: a suite that cannot be judged shows even where another one
+// has the package.
+func TestDoubtIsShown(t *testing.T) {
+	a := newArchive(t)
+	a.healthy()
+	a.files["/debian-security/dists/bookworm-security/InRelease"] = []byte("broken")
+	res := collect(t, a.adapter(adaptertest.NewEnv(t, adaptertest.Right), a.key), component(t, openssl))
+	wantEvidence(t, "listed elsewhere", signature(t, res), trust.Verified, "")
+	if len(res.Facts.Notes) != 1 || !strings.Contains(res.Facts.Notes[0], "bookworm-security") {
+		t.Errorf("notes: %q", res.Facts.Notes)
+	}
+	// What no readable index lists may be in the one that is not.
+	res = collect(t, a.adapter(adaptertest.NewEnv(t, adaptertest.Right), a.key), component(t, "pkg:deb/debian/bash@5.2-1%2Bdeb12u1?arch=amd64&distro=debian-12"))
+	wantEvidence(t, "listed nowhere else", signature(t, res), trust.Unreachable, trust.ReasonMalformed)
 }
 
 func TestDigestsOfTheSource(t *testing.T) {

@@ -37,7 +37,6 @@ const maxSwaps = 8
 // result: the next one in line loads again.
 type once[T any] struct {
 	turn chan struct{} // holds a token while nobody loads
-	mu   sync.Mutex
 	val  T
 	err  error
 	at   time.Time
@@ -76,7 +75,7 @@ type signed struct {
 	suite   suite
 	release *release
 	url     string
-	raw     []byte // InRelease as it was served
+	raw     trust.Raw // InRelease as it was served
 	signer  trust.Signer
 	key     trust.Digest // of the certificate that signed
 
@@ -155,7 +154,7 @@ func verifyRelease(b []byte, s suite, ring *openpgp.Keyring, now time.Time) (*si
 			key = trust.DigestOf(trust.SHA256, sum[:])
 		}
 	}
-	return &signed{suite: s, release: r, raw: bytes.Clone(b), signer: signer, key: key, index: map[string]*once[packages]{}}, nil
+	return &signed{suite: s, release: r, raw: trust.NewRaw("inrelease", "text/plain", bytes.Clone(b)), signer: signer, key: key, index: map[string]*once[packages]{}}, nil
 }
 
 // forward refuses an index that is older than one seen before, and keeps the
@@ -174,7 +173,7 @@ func (a *Adapter) forward(ctx context.Context, s *signed) error {
 			}
 			if s.release.date.Before(seen) {
 				detail := fmt.Sprintf("the index of %s is of %s, and one of %s was served before", s.suite.name, s.release.date.Format(time.RFC3339), seen.Format(time.RFC3339))
-				if err := a.state.Alarm(ctx, s.url, detail, s.raw); err != nil {
+				if err := a.state.Alarm(ctx, s.url, detail, s.raw.Bytes); err != nil {
 					return fmt.Errorf("recording that %s: %w", detail, err)
 				}
 				return trust.Failure(trust.ReasonLogMisbehaviour, "%s: somebody holds back updates, or a mirror lags behind", detail)
