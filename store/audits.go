@@ -202,7 +202,7 @@ func (s *Store) AuditFindings(ctx context.Context, rs []trust.Release, sources [
 		var f AuditFinding
 		var purl string
 		var at int64
-		if err := rows.Scan(&purl, &f.Source, &f.Key, &f.First, &f.Closed, &at, &f.Body); err != nil {
+		if err := rows.Scan(&purl, &f.Source, &f.Key, &f.First, &f.Closed, &at, (*[]byte)(&f.Body)); err != nil {
 			return err
 		}
 		f.At = fromMillis(at)
@@ -232,7 +232,7 @@ func (s *Store) Audits(ctx context.Context, limit int) ([]Audit, error) {
 		var a Audit
 		var started, finished int64
 		var verdict string
-		err := rows.Scan(&a.Seq, &started, &finished, &verdict, &a.Summary)
+		err := rows.Scan(&a.Seq, &started, &finished, &verdict, (*[]byte)(&a.Summary))
 		a.Started, a.Finished, a.Verdict = fromMillis(started), fromMillis(finished), trust.Verdict(verdict)
 		out = append(out, a)
 		return err
