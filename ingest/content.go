@@ -128,7 +128,11 @@ func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspection
 	if len(artifacts) == 0 {
 		artifacts = strong(verifiedArtifacts(it.in.Evidence))
 	}
+	stated := len(artifacts)
+	artifacts = slices.DeleteFunc(artifacts, func(a trust.Artifact) bool { return onlyMetadata(fileName(a, nil)) })
 	switch {
+	case stated > 0 && len(artifacts) == 0:
+		return nil, nil // a module of the build graph whose code is not used
 	case len(artifacts) == 0:
 		return nil, trust.Undecidable(trust.ReasonNoLockDigest, "%w", errNothingStated)
 	case len(artifacts) > MaxInspectedFiles:
@@ -251,11 +255,17 @@ func counterpart(previous *sbom.Component, now trust.Release, a trust.Artifact) 
 func strong(as []trust.Artifact) []trust.Artifact {
 	var out []trust.Artifact
 	for _, a := range as {
-		if !a.Digests.Strongest().IsZero() {
+		// go.mod is a text that go.sum states beside the module's archive.
+		if !a.Digests.Strongest().IsZero() && a.Name != "go.mod" {
 			out = append(out, a)
 		}
 	}
 	return out
+}
+
+// onlyMetadata reports whether a file describes a release and holds nothing of it.
+func onlyMetadata(name string) bool {
+	return strings.HasSuffix(name, ".mod") || strings.HasSuffix(name, ".pom")
 }
 
 // verifiedArtifacts are those that verified evidence is about, where the source
