@@ -141,6 +141,33 @@ func TestThreat047And049PredicateTypes(t *testing.T) {
 	}
 }
 
+// TestProvenanceWithoutSource: what an image builder says of its own layers is no
+// provenance of a source, and no contradiction of the certificate either.
+func TestProvenanceWithoutSource(t *testing.T) {
+	for what, c := range map[string]struct {
+		predicate m
+		o         trust.Outcome
+	}{
+		"BuildKit":      {m{"buildDefinition": m{"buildType": "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md", "resolvedDependencies": []m{{"uri": "pkg:docker/alpine"}}}, "runDetails": m{"builder": m{"id": "x"}}}, trust.Absent},
+		"no source":     {m{"buildDefinition": m{"buildType": "https://example.com/apko"}, "runDetails": m{"builder": m{"id": "x"}}}, trust.Absent},
+		"other source":  {m{"buildDefinition": m{"buildType": "https://example.com/b", "resolvedDependencies": []m{{"uri": "git+https://github.com/evil/widget", "digest": m{"gitCommit": strings.Repeat("a", 40)}}}}, "runDetails": m{"builder": m{"id": "x"}}}, trust.Failed},
+		"other case":    {m{"buildDefinition": m{"BuildType": "https://example.com/b", "externalParameters": m{"workflow": m{"repository": "https://github.com/acme/widget"}}}}, trust.Unreachable},
+		"not an object": {m{"buildDefinition": "x"}, trust.Unreachable},
+	} {
+		g := newReg(t, adaptertest.NewEnv(t, adaptertest.Right), true)
+		image := g.image("1")
+		st := sigstoretest.Statement(sigstore.PredicateProvenance1, c.predicate, sigstoretest.Subject{Name: widget, Digest: map[string]string{"sha256": digestOf(image).Value}})
+		g.refer(image, g.world.Bundle(sigstoretest.Options{Statement: st}))
+		res := collect(t, g.serve(nil), g.component(image))
+		if e := res.Evidence[1]; e.Outcome != c.o || len(res.Evidence) != 2 {
+			t.Errorf("%s: %s %s %s", what, e.Outcome, e.Reason, e.Detail)
+		}
+		if noted := len(res.Facts.Notes) == 1; noted != (c.o == trust.Absent) {
+			t.Errorf("%s: notes %q", what, res.Facts.Notes)
+		}
+	}
+}
+
 // TestThreat020And051SeveralSignatures: one that is wrong shows, whatever else
 // is right; equal ones count once.
 func TestThreat020And051SeveralSignatures(t *testing.T) {

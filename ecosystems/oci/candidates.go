@@ -55,13 +55,14 @@ func isBundle(t string) bool {
 // candidate is one signature or attestation, in the form that it is verified in.
 // Exactly one of bundle, envelope and signature is set.
 type candidate struct {
-	source    string
-	bundle    []byte // Sigstore bundle with a certificate
-	envelope  []byte // DSSE envelope signed with a key
-	signature []byte // signature with a key over payload
-	payload   []byte // simple signing document that bundle or signature is over
-	predicate string // type that the statement gives itself; empty for signatures
-	err       error  // why it cannot be judged
+	source     string
+	bundle     []byte // Sigstore bundle with a certificate
+	envelope   []byte // DSSE envelope signed with a key
+	signature  []byte // signature with a key over payload
+	payload    []byte // simple signing document that bundle or signature is over
+	predicate  string // type that the statement gives itself; empty for signatures
+	sourceless bool   // provenance that names no source repository to compare with the certificate
+	err        error  // why it cannot be judged
 }
 
 // identity tells copies of one candidate apart from other candidates.
@@ -290,31 +291,71 @@ func attestation(envelope []byte, ann map[string]string) candidate {
 	if err != nil {
 		return candidate{err: err}
 	}
-	p, err := predicateType(e)
+	p, sourceless, err := predicateType(e)
 	if err != nil {
 		return candidate{err: err}
 	}
 	if ann[annotationCertificate] == "" {
-		return candidate{envelope: envelope, predicate: p}
+		return candidate{envelope: envelope, predicate: p, sourceless: sourceless}
 	}
 	b, err := assemble(ann, "dsseEnvelope", json.RawMessage(envelope))
 	if err != nil {
 		return candidate{err: err}
 	}
-	return candidate{bundle: b, predicate: p}
+	return candidate{bundle: b, predicate: p, sourceless: sourceless}
 }
 
 // predicateType reads the type that a statement gives itself, before anything is
 // verified: it says which check to make, which then demands that very type.
-func predicateType(e *dsse.Envelope) (string, error) {
+func predicateType(e *dsse.Envelope) (predicate string, sourceless bool, err error) {
 	if e.PayloadType() != sigstore.PayloadType {
-		return "", trust.Undecidable(trust.ReasonUnsupported, "the envelope holds %.80q, no in-toto statement", e.PayloadType())
+		return "", false, trust.Undecidable(trust.ReasonUnsupported, "the envelope holds %.80q, no in-toto statement", e.PayloadType())
 	}
 	st, err := sigstore.ParseStatement(e.UnverifiedPayload())
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return st.PredicateType, nil
+	switch st.PredicateType {
+	case sigstore.PredicateProvenance1, sigstore.PredicateProvenance02:
+		return st.PredicateType, !namesSource(st.Predicate), nil
+	}
+	return st.PredicateType, false, nil
+}
+
+// namesSource reports whether provenance is of a kind that a certificate can
+// confirm. What image builders write of themselves (layers, base images,
+// configuration files) names no source repository, or one in a form of their own:
+// it proves nothing about the source, and is no contradiction either.
+func namesSource(predicate []byte) bool {
+	type resource struct {
+		URI string `json:"uri"`
+	}
+	var p struct {
+		BuildType  string `json:"buildType"`
+		Invocation struct {
+			ConfigSource resource `json:"configSource"`
+		} `json:"invocation"`
+		BuildDefinition struct {
+			BuildType            string     `json:"buildType"`
+			ResolvedDependencies []resource `json:"resolvedDependencies"`
+			ExternalParameters   struct {
+				Workflow struct {
+					Repository string `json:"repository"`
+				} `json:"workflow"`
+			} `json:"externalParameters"`
+		} `json:"buildDefinition"`
+	}
+	if json.Unmarshal(predicate, &p) != nil {
+		return true // to be refused when it is verified
+	}
+	if strings.Contains(p.BuildType, "buildkit") || strings.Contains(p.BuildDefinition.BuildType, "buildkit") {
+		return false
+	}
+	if p.Invocation.ConfigSource.URI != "" || p.BuildDefinition.ExternalParameters.Workflow.Repository != "" {
+		return true
+	}
+	deps := p.BuildDefinition.ResolvedDependencies
+	return len(deps) > 0 && strings.HasPrefix(deps[0].URI, "git+")
 }
 
 // bundled makes a candidate of a Sigstore bundle. One that is signed with a key
@@ -342,14 +383,14 @@ func bundled(b []byte) candidate {
 	if err != nil {
 		return candidate{err: err}
 	}
-	p, err := predicateType(e)
+	p, sourceless, err := predicateType(e)
 	if err != nil {
 		return candidate{err: err}
 	}
 	if doc.Material.PublicKey != nil {
-		return candidate{envelope: doc.Envelope, predicate: p}
+		return candidate{envelope: doc.Envelope, predicate: p, sourceless: sourceless}
 	}
-	return candidate{bundle: b, predicate: p}
+	return candidate{bundle: b, predicate: p, sourceless: sourceless}
 }
 
 // assemble writes cosign's annotations as a Sigstore bundle v0.1: certificate,

@@ -178,7 +178,11 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 			}
 			e, ok := a.judge(ctx, c, r, art, im)
 			if !ok {
-				notes = append(notes, "An attestation of the type "+c.predicate+" was not judged.")
+				note := "An attestation of the type " + c.predicate + " was not judged"
+				if c.sourceless {
+					note += ": it names no source repository that its signer could vouch for"
+				}
+				notes = append(notes, note+".")
 				continue
 			}
 			if e.Outcome == trust.Unreachable && e.Reason == trust.ReasonUnknownKey {
@@ -239,6 +243,8 @@ func (a *Adapter) judge(ctx context.Context, c candidate, r trust.Release, art t
 	check, assurance := trust.CheckPublisherSig, trust.AssurancePublisher
 	switch p := c.predicate; {
 	case p == "", p == predicateSign:
+	case c.sourceless:
+		return trust.Evidence{}, false
 	case p == sigstore.PredicateProvenance1, p == sigstore.PredicateProvenance02:
 		// Without a certificate nobody but the key's owner vouches for what provenance says.
 		if c.envelope == nil {
