@@ -97,10 +97,14 @@ func (s Settings) Credentials() []upstream.Credentials {
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
-func (s Settings) Insecure() []string { return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure) }
+func (s Settings) Insecure() []string {
+	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure)
+}
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
-func (s Settings) Notes() []string { return slices.Concat(s.Go.Notes, s.Maven.Notes, s.NuGet.Notes, s.OCI.Notes) }
+func (s Settings) Notes() []string {
+	return slices.Concat(s.Go.Notes, s.Maven.Notes, s.NuGet.Notes, s.OCI.Notes)
+}
 
 // Config is the outside world of the adapters.
 type Config struct {
@@ -141,7 +145,12 @@ func All(cfg Config) (List, error) {
 		return nil, fmt.Errorf("adapter of Debian: %w", err)
 	}
 	hub := github.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.GitHub, Public: github.Verifiers(cfg.Sigstore)}
-	if cfg.Materials != nil {
+	switch file := cfg.Settings.GitHub.RootFile; {
+	case file != "":
+		if hub.GitHub, err = github.RootFile(file, cfg.Clock); err != nil {
+			return nil, fmt.Errorf("adapter of GitHub: %w", err)
+		}
+	case cfg.Materials != nil:
 		hub.GitHub = github.PinnedRoot(cfg.Materials, cfg.Clock)
 	}
 	gh, err := github.New(hub)

@@ -420,7 +420,7 @@ func (a *Adapter) keyring(ctx context.Context, p trust.Package, want *expected) 
 		}
 	}
 	if len(found) == 0 {
-		return nil, trust.Undecidable(trust.ReasonUnknownKey, "the OpenPGP certificate %s is not pinned: headgate signers import", want.keyID)
+		return nil, trust.Undecidable(trust.ReasonUnknownKey, "the OpenPGP certificate %s is not pinned: write the certificate itself into headgate.yaml, or pin it", want.keyID)
 	}
 	return openpgp.NewKeyring(found...), nil
 }

@@ -116,7 +116,7 @@ func (q *question) asset(ctx context.Context, art trust.Artifact, d trust.Digest
 
 func (q *question) rootless(art trust.Artifact) trust.Evidence {
 	e := adapter.Doubtful(trust.CheckRelease, q.r, art, trust.ReasonExpiredRoot, "release attestations are not looked at: GitHub's own trusted root is not at hand, and no other root stands in for it")
-	e.Remedy = "pin the root that gh attestation trusted-root prints"
+	e.Remedy = "name a file with what gh attestation trusted-root prints in $" + RootEnv
 	return e
 }
 

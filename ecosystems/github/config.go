@@ -27,6 +27,8 @@ type Config struct {
 	// Certified is the server as certificates name it; Server if empty. They differ
 	// where Server is a mirror.
 	Certified string
+	// RootFile has GitHub's own trusted root; empty for none.
+	RootFile string
 	// Credentials is the user's token, for the API alone.
 	Credentials upstream.Scopes
 }
@@ -34,10 +36,10 @@ type Config struct {
 // ConfigFromEnv reads the variables that GitHub's own tools read: GH_HOST, or
 // GITHUB_API_URL and GITHUB_SERVER_URL; GH_TOKEN and GITHUB_TOKEN, and for a
 // server of the user's own that GH_HOST names GH_ENTERPRISE_TOKEN and
-// GITHUB_ENTERPRISE_TOKEN. The token is sent to the API of that server only. No
-// file is read.
+// GITHUB_ENTERPRISE_TOKEN. The token is sent to the API of that server only.
+// RootEnv names a file, which is not read here.
 func ConfigFromEnv(getenv func(string) string) (Config, error) {
-	cfg := Config{Server: DefaultServer, API: DefaultAPI}
+	cfg := Config{Server: DefaultServer, API: DefaultAPI, RootFile: getenv(RootEnv)}
 	token := first(getenv("GH_TOKEN"), getenv("GITHUB_TOKEN"))
 	host := strings.ToLower(strings.TrimSpace(getenv("GH_HOST")))
 	switch api := strings.TrimSpace(getenv("GITHUB_API_URL")); {

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -256,8 +257,8 @@ func genuine(rs roots) attested {
 	return attested{"Acme/widget", "v1.2.0", tagOne, hex.EncodeToString(assetSum[:]), rs.github, "https://dotcom.releases.github.com", PredicateRelease02}
 }
 
-func provenance(w *sigstoretest.World, flow sigstoretest.Workflow, name, bytes string) json.RawMessage {
-	return w.Bundle(sigstoretest.Options{Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(name, []byte(bytes)))})
+func provenance(w *sigstoretest.World, flow sigstoretest.Workflow, name, content string) json.RawMessage {
+	return w.Bundle(sigstoretest.Options{Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(name, []byte(content)))})
 }
 
 func TestCommits(t *testing.T) {
@@ -289,24 +290,24 @@ func TestReleases(t *testing.T) {
 		Build: func(t testing.TB, env *adaptertest.Env) adaptertest.World {
 			f, rs := newForge(), newRoots(t)
 			at, flow, sum := genuine(rs), sigstoretest.Workflow{Repository: "Acme/widget", Ref: "refs/tags/v1.2.0"}, "sha256:"+hex.EncodeToString(assetSum[:])
-			signer, name, bytes := rs.public, "widget.tar.gz", asset
+			signer, name, content := rs.public, "widget.tar.gz", asset
 			switch env.Scenario {
 			case adaptertest.WrongName:
 				at.repository, flow.Repository = "acme/gadget", "acme/gadget"
 			case adaptertest.WrongVersion:
 				at.tag, flow.Ref = "v1.1.0", "refs/tags/v1.1.0"
 			case adaptertest.WrongDigest:
-				at.sum, bytes = hex.EncodeToString(make([]byte, 32)), "other bytes"
+				at.sum, content = hex.EncodeToString(make([]byte, 32)), "other bytes"
 			case adaptertest.ForeignSigner:
 				at.signer, signer = sigstoretest.New(t, adaptertest.Now), sigstoretest.New(t, adaptertest.Now)
 			}
-			f.bundles[sum] = []json.RawMessage{at.bundle(), provenance(signer, flow, name, bytes)}
+			f.bundles[sum] = []json.RawMessage{at.bundle(), provenance(signer, flow, name, content)}
 			switch env.Scenario {
 			case adaptertest.Stripped:
 				f.bundles = nil
 			case adaptertest.Duplicate:
 				flow.Path = ".github/workflows/other.yml"
-				f.bundles[sum] = append(f.bundles[sum], at.bundle(), provenance(signer, flow, name, bytes))
+				f.bundles[sum] = append(f.bundles[sum], at.bundle(), provenance(signer, flow, name, content))
 			}
 			c := sbom.Component{Release: release(t, "pkg:github/acme/widget@v1.2.0"), Kind: sbom.KindRegistry,
 				Artifacts: []trust.Artifact{{Name: "widget.tar.gz", Digests: trust.Digests{trust.DigestOf(trust.SHA256, assetSum[:])}}}}
@@ -756,7 +757,7 @@ func (m materials) Materials(context.Context, trust.MaterialKind, trust.Package)
 func TestPinnedRoot(t *testing.T) {
 	w := sigstoretest.New(t, adaptertest.Now)
 	clock := func() time.Time { return adaptertest.Now }
-	root := trust.Material{Kind: trust.MaterialTrustedRoot, Name: sigstore.InstanceGitHubPrivate, Data: w.TrustedRoot()}
+	root := trust.Material{Kind: trust.MaterialTrustedRoot, Name: sigstore.InstanceGitHubPrivate, Data: private(w)}
 	other := root
 	other.Name = "sigstore"
 	if v, err := PinnedRoot(materials{other, root}, clock)(context.Background()); err != nil || v.Instance() != sigstore.InstanceGitHubPrivate {
@@ -767,6 +768,63 @@ func TestPinnedRoot(t *testing.T) {
 		if _, err := PinnedRoot(m, clock)(context.Background()); !errors.As(err, &ve) || ve.Reason != trust.ReasonExpiredRoot {
 			t.Errorf("%d roots: %v", len(m), err)
 		}
+	}
+}
+
+// private is a trusted root as GitHub's own instance has it.
+func private(w *sigstoretest.World) []byte {
+	return w.TrustedRootWith(func(doc map[string]any) {
+		delete(doc, "tlogs")
+		delete(doc, "ctlogs")
+	})
+}
+
+func TestRootFile(t *testing.T) {
+	w, rs := sigstoretest.New(t, adaptertest.Now), newRoots(t)
+	clock := func() time.Time { return adaptertest.Now }
+	file := func(b ...[]byte) string {
+		p := filepath.Join(t.TempDir(), "roots.jsonl")
+		if err := os.WriteFile(p, bytes.Join(b, []byte("\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(p, adaptertest.Now, adaptertest.Now); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, p := range []string{file(private(w)), file(w.TrustedRoot(), private(w))} {
+		vs, err := RootFile(p, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := vs(context.Background())
+		if err != nil || v.Instance() != sigstore.InstanceGitHubPrivate {
+			t.Error(err)
+		}
+	}
+	for what, p := range map[string]string{
+		"missing": filepath.Join(t.TempDir(), "x"), "empty": file(), "public": file(w.TrustedRoot()), "two": file(private(w), private(rs.github)),
+		"garbage": file([]byte("x")), "cut": file(private(w)[:100]), "nothing in it": file([]byte("{}")), "too many": file(bytes.Repeat(append(w.TrustedRoot(), '\n'), MaxRoots), private(w)),
+	} {
+		if _, err := RootFile(p, clock); err == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+	old := func() time.Time { return adaptertest.Now.Add(sigstore.DefaultMaxRootAge + time.Hour) }
+	if _, err := RootFile(file(private(w)), old); err == nil {
+		t.Error("a root that nobody renewed was accepted")
+	}
+}
+
+func TestRootFileBound(t *testing.T) {
+	w := sigstoretest.New(t, adaptertest.Now)
+	b := private(w)
+	b = append(b, bytes.Repeat([]byte(" "), MaxRootFile-len(b))...)
+	if _, err := own(b); err != nil {
+		t.Errorf("at the bound: %v", err)
+	}
+	if _, err := own(append(b, ' ')); err == nil {
+		t.Error("one above the bound accepted")
 	}
 }
 
@@ -882,6 +940,15 @@ func FuzzAdvertisement(f *testing.F) {
 			t.Fatal("more than asked for")
 		}
 		ad.latest()
+	})
+}
+
+func FuzzOwnRoot(f *testing.F) {
+	f.Add([]byte(`{"tlogs":[{}]}` + "\n" + `{"certificateAuthorities":[]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if root, err := own(b); err == nil && !json.Valid(root) {
+			t.Fatal("no document")
+		}
 	})
 }
 
