@@ -102,7 +102,7 @@ func (c *Command) Run(ctx context.Context) (code int) {
 		}
 	}()
 	root := c.root()
-	root.SetArgs(c.Args)
+	root.SetArgs(attestArgs(c.Args))
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
@@ -167,7 +167,7 @@ vouches for them, is that signer accepted, and who decided so?`,
 		return &exitError{code: ingest.ExitUsage, err: err, hint: cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(
-		c.checkCommand(), c.explainCommand(), c.initCommand(), c.policyCommand(), c.signersCommand(),
+		c.checkCommand(), c.auditCommand(), c.whereCommand(), c.explainCommand(), c.initCommand(), c.policyCommand(), c.signersCommand(),
 		c.requestCommand(), c.requestsCommand(), c.approveCommand(), c.rejectCommand(),
 		c.signCommand(), c.verifyCommand(), c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
 	)

@@ -23,11 +23,11 @@ type writer func(io.Writer, *ingest.Report, Options) error
 
 var writers = map[string]writer{
 	"text": writeText, "json": writeJSON, "sarif": writeSARIF,
-	"markdown": writeMarkdown, "junit": writeJUnit, "cyclonedx": writeCycloneDX,
+	"markdown": writeMarkdown, "junit": writeJUnit, "cyclonedx": writeCycloneDX, "html": writeHTML,
 }
 
 // Formats are the names of all formats, sorted.
-func Formats() []string { return []string{"cyclonedx", "json", "junit", "markdown", "sarif", "text"} }
+func Formats() []string { return []string{"cyclonedx", "html", "json", "junit", "markdown", "sarif", "text"} }
 
 // Output is one -o flag: a format and where it goes; an empty Path is standard output.
 type Output struct {
