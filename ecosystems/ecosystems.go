@@ -12,6 +12,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/generic"
 	"github.com/headgate/headgate/ecosystems/github"
 	"github.com/headgate/headgate/ecosystems/golang"
+	"github.com/headgate/headgate/ecosystems/helm"
 	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/nuget"
@@ -31,6 +32,7 @@ type Settings struct {
 	Gems  rubygems.Config
 	Maven maven.Config
 	NuGet nuget.Config
+	Helm  helm.Config
 	// Debian are the archives of Debian and Ubuntu.
 	Debian debian.Config
 	OCI    oci.Config
@@ -78,6 +80,9 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 	if s.NuGet, err = nuget.ConfigFromEnv(getenv, home); err != nil {
 		return Settings{}, fmt.Errorf("settings of NuGet: %w", err)
 	}
+	if s.Helm, err = helm.ConfigFromEnv(getenv, home); err != nil {
+		return Settings{}, fmt.Errorf("settings of Helm: %w", err)
+	}
 	netrc := getenv("NETRC")
 	if netrc == "" && home != "" {
 		netrc = filepath.Join(home, ".netrc")
@@ -93,17 +98,17 @@ func SettingsOf(getenv func(string) string, environ []string, home string) (Sett
 
 // Credentials are those of all ecosystems for upstream.Config, .netrc last.
 func (s Settings) Credentials() []upstream.Credentials {
-	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Maven.Credentials, s.NuGet.Credentials, s.GitHub.Credentials, s.Netrc}
+	return []upstream.Credentials{s.Go.Credentials, s.NPM.Credentials, s.PyPI.Credentials, s.Cargo.Credentials, s.Gems.Credentials, s.Maven.Credentials, s.NuGet.Credentials, s.Helm.Credentials, s.GitHub.Credentials, s.Netrc}
 }
 
 // Insecure are the hosts that the user's own settings reach by plain http.
 func (s Settings) Insecure() []string {
-	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure)
+	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure, s.Helm.Insecure)
 }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
 func (s Settings) Notes() []string {
-	return slices.Concat(s.Go.Notes, s.Maven.Notes, s.NuGet.Notes, s.OCI.Notes)
+	return slices.Concat(s.Go.Notes, s.Maven.Notes, s.NuGet.Notes, s.Helm.Notes, s.OCI.Notes)
 }
 
 // Config is the outside world of the adapters.
@@ -169,6 +174,10 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of NuGet: %w", err)
 	}
+	hm, err := helm.New(helm.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Helm, Materials: cfg.Materials})
+	if err != nil {
+		return nil, fmt.Errorf("adapter of Helm: %w", err)
+	}
 	return List{
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
@@ -176,6 +185,7 @@ func All(cfg Config) (List, error) {
 		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
 		mvn,
 		ng,
+		hm,
 		d,
 		oci.New(oci.Options{Get: cfg.Getter, Config: cfg.Settings.OCI, Root: oci.Verifiers(cfg.Sigstore), Materials: cfg.Materials}),
 		gh,
@@ -213,7 +223,6 @@ var unsupported = map[string]string{
 	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
 	"alpm":      "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
-	"helm":      "charts may have a provenance file with an OpenPGP signature, which headgate does not verify yet; chart digests can be pinned",
 	"hex":       "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
 	"conda":     "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
 	"swift":     "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
