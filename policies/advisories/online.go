@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/trust"
@@ -23,6 +26,8 @@ const (
 	MaxPages = 50
 	// MaxOnlineRecords bounds the records that one look-up fetches.
 	MaxOnlineRecords = 20_000
+	// fetchJobs is how many records are fetched at a time.
+	fetchJobs = 16
 )
 
 // HTTP is the outside world of the online look-up. Both methods return the body
@@ -100,10 +105,13 @@ func (o *Online) Query(ctx context.Context, items []Item) Answer {
 			qs[i].Package.Ecosystem, qs[i].Package.Name = k.base, k.key
 		}
 		ids, batchErr := o.batch(ctx, qs)
+		failed := o.fetch(ctx, ids, records)
 		for i, k := range part {
 			err := batchErr // what one package lacks is no fault of the next
 			if err == nil {
-				err = o.fetch(ctx, ids[i], records)
+				for _, id := range ids[i] {
+					err = errors.Join(err, failed[id])
+				}
 			}
 			for _, it := range wanted[k] {
 				if err != nil {
@@ -160,28 +168,58 @@ func (o *Online) batch(ctx context.Context, qs []batchQuery) ([][]string, error)
 	return ids, nil
 }
 
-func (o *Online) fetch(ctx context.Context, ids []string, records map[string]*record) error {
-	for _, id := range ids {
-		if records[id] != nil {
-			continue
+// fetch gets the records that are not there yet, several at a time, and says of
+// each that it could not get why.
+func (o *Online) fetch(ctx context.Context, ids [][]string, records map[string]*record) map[string]error {
+	var mu sync.Mutex
+	failed := map[string]error{}
+	asked := map[string]bool{}
+	had := len(records)
+	var g errgroup.Group
+	g.SetLimit(fetchJobs)
+	for _, list := range ids {
+		for _, id := range list {
+			mu.Lock()
+			skip := asked[id] || records[id] != nil
+			full := had+len(asked) >= MaxOnlineRecords
+			if !skip && full {
+				failed[id] = fmt.Errorf("more than %d records", MaxOnlineRecords)
+			}
+			mu.Unlock()
+			if skip || full {
+				continue
+			}
+			asked[id] = true
+			g.Go(func() error {
+				r, err := o.record(ctx, id)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed[id] = err
+				} else {
+					records[id] = r
+				}
+				return nil
+			})
 		}
-		if len(records) >= MaxOnlineRecords {
-			return fmt.Errorf("more than %d records", MaxOnlineRecords)
-		}
-		b, err := o.http.Get(ctx, o.base+"/v1/vulns/"+url.PathEscape(id))
-		if err != nil {
-			return err
-		}
-		r, err := parseRecord(b)
-		if err != nil {
-			return fmt.Errorf("record %s: %w", clip(id), err)
-		}
-		if r.ID != id {
-			return errors.New("the advisory API answers with another record than asked for")
-		}
-		records[id] = r
 	}
-	return nil
+	_ = g.Wait() // no function of the group fails
+	return failed
+}
+
+func (o *Online) record(ctx context.Context, id string) (*record, error) {
+	b, err := o.http.Get(ctx, o.base+"/v1/vulns/"+url.PathEscape(id))
+	if err != nil {
+		return nil, err
+	}
+	r, err := parseRecord(b)
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", clip(id), err)
+	}
+	if r.ID != id {
+		return nil, errors.New("the advisory API answers with another record than asked for")
+	}
+	return r, nil
 }
 
 func (o *Online) judge(it Item, ids []string, records map[string]*record, ans *Answer) {
