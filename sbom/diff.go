@@ -16,7 +16,7 @@ const (
 	ChangeVersion Change = "version" // another version of a package that was in the base
 	ChangeDigest  Change = "digest"  // same release; other, additional, lost or first digests
 	ChangeSource  Change = "source"  // same release and digests; other URL, registry, origin, alias or a new problem
-	ChangeScope   Change = "scope"   // development or optional became runtime
+	ChangeScope   Change = "scope"   // development became optional or runtime, or optional runtime
 )
 
 // Delta is one component of the head that the base does not have in the same form.
@@ -195,14 +195,23 @@ func compare(base, head *Component) []Change {
 	if sourceChanged(base, head) {
 		out = append(out, ChangeSource)
 	}
-	if lesser(base.Scope) && !lesser(head.Scope) {
+	if reach(head.Scope) > reach(base.Scope) {
 		out = append(out, ChangeScope)
 	}
 	return out
 }
 
-// lesser reports whether a scope is less than runtime; unknown counts as runtime.
-func lesser(s Scope) bool { return s == ScopeDevelopment || s == ScopeOptional }
+// reach orders scopes by where their code arrives: optional packages are
+// installed in production too, where they can be; unknown counts as runtime.
+func reach(s Scope) int {
+	switch s {
+	case ScopeDevelopment:
+		return 0
+	case ScopeOptional:
+		return 1
+	}
+	return 2
+}
 
 // digestsChanged reports whether the head states bytes that the base does not.
 // Fewer artifacts are no change as long as one with a digest is left; a digest

@@ -157,3 +157,24 @@ func BenchmarkDiff20000(b *testing.B) {
 		Diff(&base, &head)
 	}
 }
+
+func TestScopeThatReachesFurther(t *testing.T) {
+	at := func(s Scope) *Inventory {
+		r, err := trust.NewRelease("npm", "", "a", "1.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Inventory{Components: []Component{{Release: r, Kind: KindRegistry, Scope: s}}}
+	}
+	order := []Scope{ScopeDevelopment, ScopeOptional, ScopeRuntime}
+	for i, from := range order {
+		for j, to := range order {
+			if got := len(Diff(at(from), at(to)).Changed) == 1; got != (j > i) {
+				t.Errorf("%s to %s: changed %v", from, to, got)
+			}
+		}
+	}
+	if d := Diff(at(ScopeDevelopment), at(ScopeUnknown)); len(d.Changed) != 1 {
+		t.Error("unknown does not count as runtime")
+	}
+}

@@ -89,6 +89,27 @@ var byName = map[string]Format{
 	"conanfile.txt": ConanManifest, "conanfile.py": ConanManifest, "environment.yml": CondaManifest, "environment.yaml": CondaManifest,
 }
 
+// byFolded are the lock files of byName by their names in lower case.
+var byFolded = func() map[string]string {
+	m := map[string]string{}
+	for name, f := range byName {
+		if !f.IsManifest() && f != ChartYAML {
+			m[strings.ToLower(name)] = name
+		}
+	}
+	return m
+}()
+
+// OtherCase returns the name of the lock file that a file is taken for where
+// file systems ignore case, and that Match does not take it for; else "".
+func OtherCase(filePath string) string {
+	base := path.Base(filePath)
+	if want := byFolded[strings.ToLower(base)]; want != base {
+		return want
+	}
+	return ""
+}
+
 // Match tells by its slash-separated path whether a file is a dependency file,
 // and of which format. It looks at names only. Kubernetes manifests have no
 // name of their own: see LooksLikeKubernetes.

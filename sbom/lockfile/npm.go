@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/headgate/headgate/sbom"
@@ -39,6 +40,10 @@ func parsePackageLock(f *file) error {
 	l := &npmLock{file: f, doc: doc}
 	switch f.res.Version {
 	case "1":
+		// npm 7 and later obey "packages" whatever the version says, npm 6 does not know it.
+		if doc.get("packages") != nil {
+			return fmt.Errorf("version 1 with packages, which newer npm installs and older does not: %w", ErrUnsupported)
+		}
 		return l.v1()
 	case "2", "3":
 		return l.packages()
@@ -100,10 +105,30 @@ func (l *npmLock) packages() error {
 	if err != nil {
 		return err
 	}
-	if l.res.Version == "2" {
-		return l.compareTrees(pkgs, "", l.doc.get("dependencies"), 0)
+	// Version 3 has no second tree of its own accord, but npm 6 obeys one that is there.
+	return l.compareTrees(pkgs, "", l.doc.get("dependencies"), 0)
+}
+
+// bundler reports whether a package whose tarball can hold the entry at loc
+// says that it bundles anything. The project's own bundled dependencies are
+// fetched from the registry like others, whatever their entries say.
+func bundler(pkgs *node, loc string) bool {
+	for {
+		i := strings.LastIndex(loc, "/node_modules/")
+		if i < 0 {
+			return false
+		}
+		loc = loc[:i]
+		if !strings.Contains("/"+loc, "/node_modules/") {
+			return false // a workspace
+		}
+		e := pkgs.get(loc)
+		for _, field := range []string{"bundleDependencies", "bundledDependencies"} {
+			if b := e.get(field); b.yes() || len(b.list()) > 0 {
+				return true
+			}
+		}
 	}
-	return nil
 }
 
 func isURLSpec(s string) bool {
@@ -142,7 +167,11 @@ func (l *npmLock) entry(pkgs *node, loc string, e *node, linked map[string]bool,
 		key = ("/" + loc)[i+len("/node_modules/"):]
 	}
 	if key == "" {
-		// The project itself, a workspace, or the target of a link.
+		// The project itself, a workspace, or the target of a link: directories that are
+		// there already. npm writes no source for them, and would fetch one.
+		if r := e.get("resolved").str(); r != "" || e.get("integrity") != nil {
+			l.problem(sbom.ProblemMismatch, line, fmt.Sprintf("the entry %q is a directory of the project and yet has a source (%s)", short(loc), short(r)), "write the lock file anew")
+		}
 		if loc == "" && name == "" {
 			name = l.doc.get("name").str()
 		}
@@ -175,16 +204,29 @@ func (l *npmLock) entry(pkgs *node, loc string, e *node, linked map[string]bool,
 	real := key
 	if name != "" && name != key {
 		real, c.Alias = name, key
-		l.flag(&c, sbom.ProblemAlias, line, fmt.Sprintf("%s is installed under the name %s", short(name), short(key)))
+		l.aliased(&c, line, name)
 	}
 	l.source(&c, npmEntry{
 		name: real, version: version, resolved: e.get("resolved").str(), integrity: e.get("integrity").str(),
-		bundled: e.get("inBundle").yes(), spec: specs[loc], line: line,
+		bundled: e.get("inBundle").yes() && bundler(pkgs, loc), spec: specs[loc], line: line,
 	})
 	if version == "" && c.Kind != sbom.KindPath {
 		l.flag(&c, sbom.ProblemUnpinned, line, "the entry has no version")
 	}
 	return l.add(npmID(real, version), line, c)
+}
+
+// plainAlias are the endings of aliases that only tell editions of one package
+// apart ("string-width-cjs" for string-width 4, "lodash4"); they are common and
+// mislead nobody.
+var plainAlias = regexp.MustCompile(`^-?(cjs|esm|legacy|v?[0-9]+(\.[0-9]+)*)$`)
+
+// aliased marks a component that is installed under another package's name.
+func (f *file) aliased(c *sbom.Component, line int, real string) {
+	if edition, ok := strings.CutPrefix(c.Alias, real); ok && plainAlias.MatchString(edition) {
+		return
+	}
+	f.flag(c, sbom.ProblemAlias, line, fmt.Sprintf("%s is installed under the name %s", short(real), short(c.Alias)))
 }
 
 func npmScope(e *node) sbom.Scope {
@@ -221,6 +263,9 @@ func (f *file) source(c *sbom.Component, e npmEntry) {
 	case strings.HasPrefix(e.resolved, "file:"), strings.HasPrefix(e.resolved, "link:"), strings.HasPrefix(e.resolved, "portal:"):
 		_, p, _ := strings.Cut(e.resolved, ":")
 		c.Kind, c.Origin = sbom.KindPath, strings.Clone(p)
+		if strings.HasPrefix(p, "/") || strings.HasPrefix(p, "~") || strings.HasPrefix(p, `\\`) || len(p) > 1 && p[1] == ':' {
+			f.flag(c, sbom.ProblemUnpinned, e.line, "comes from a path of the machine, outside of what is scanned")
+		}
 		if len(ds) > 0 {
 			c.Artifacts = []trust.Artifact{{Digests: ds}}
 		}
@@ -375,7 +420,7 @@ func (l *npmLock) tree(deps *node, depth int) error {
 		case strings.HasPrefix(version, "npm:"):
 			name, version = splitNameVersion(strings.TrimPrefix(version, "npm:"))
 			c.Alias = key
-			l.flag(&c, sbom.ProblemAlias, line, fmt.Sprintf("%s is installed under the name %s", short(name), short(key)))
+			l.aliased(&c, line, name)
 		case isGitURL(version) || strings.HasPrefix(version, "file:"):
 			resolved, version = version, ""
 		case isURLSpec(version):

@@ -69,7 +69,8 @@ func TestPackageLock3(t *testing.T) {
     "node_modules/u": {"version": "4.0.0", "resolved": "https://files.example.com/u.tgz", "integrity": "`+sri512+`"},
     "node_modules/evil": {"version": "1.0.0", "resolved": "https://registry.example.com/other/-/other-1.0.0.tgz", "integrity": "`+sri512+`"},
     "node_modules/bare": {"version": "1.0.0"},
-    "node_modules/in": {"version": "1.0.0", "inBundle": true},
+    "node_modules/box": {"version": "1.0.0", "resolved": "https://registry.example.com/box/-/box-1.0.0.tgz", "integrity": "`+sri512+`", "bundleDependencies": ["in"]},
+    "node_modules/box/node_modules/in": {"version": "1.0.0", "inBundle": true},
     "node_modules/w": {"resolved": "packages/w", "link": true},
     "packages/w": {"version": "0.1.0", "dependencies": {"x": "1"}},
     "node_modules/x": {"version": "1.0.0", "resolved": "", "integrity": ""}

@@ -3,6 +3,7 @@ package lockfile
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/headgate/headgate/sbom"
@@ -276,7 +277,7 @@ func (l *pnpmLock) entry(key string, e *node, c sbom.Component, alias string) er
 	}
 	if alias != "" && alias != name {
 		c.Alias = alias
-		l.flag(&c, sbom.ProblemAlias, line, fmt.Sprintf("%s is installed under the name %s", short(name), short(alias)))
+		l.aliased(&c, line, name)
 	}
 	integrity, tarball := r.get("integrity").str(), r.get("tarball").str()
 	switch {
@@ -305,18 +306,32 @@ func (l *pnpmLock) entry(key string, e *node, c sbom.Component, alias string) er
 }
 
 // variations are the archives of a runtime (node, deno, bun) for several
-// platforms, which pnpm downloads as if it were a package.
+// platforms, which pnpm downloads from wherever the entry says. No registry has
+// them, so each is what it is: a file at a URL.
 func (l *pnpmLock) variations(name, version string, e *node, c sbom.Component) error {
-	c.Kind = sbom.KindToolchain
 	version = strings.TrimPrefix(version, "runtime:")
 	variants := e.get("resolution").get("variants").list()
 	if len(variants) == 0 {
 		variants = e.get("resolution").get("variations").list()
 	}
-	for i := range variants {
-		v := variants[i].get("resolution")
-		c.Artifacts = append(c.Artifacts, trust.Artifact{URL: v.get("url").str(), Digests: l.integrity(&c, e.at(), v.get("integrity").str())})
+	if len(variants) == 0 {
+		c.Kind = sbom.KindUnknown
+		l.flag(&c, sbom.ProblemUnsupported, e.at(), "the entry has variations and names none")
+		return l.add(npmID(name, version), e.at(), c)
 	}
-	l.judgeDigests(&c, e.at())
-	return l.add(npmID(name, version), e.at(), c)
+	for i := range variants {
+		one, v := c, variants[i].get("resolution")
+		one.Problems = slices.Clone(c.Problems)
+		u := v.get("url").str()
+		if u == "" {
+			u = v.get("tarball").str()
+		}
+		one.Kind, one.Origin = sbom.KindURL, strings.Clone(u)
+		one.Artifacts = []trust.Artifact{{URL: one.Origin, Digests: l.integrity(&one, e.at(), v.get("integrity").str())}}
+		l.judgeDigests(&one, e.at())
+		if err := l.add(npmID(name, version), e.at(), one); err != nil {
+			return err
+		}
+	}
+	return nil
 }

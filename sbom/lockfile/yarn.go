@@ -81,7 +81,7 @@ func parseYarnClassic(f *file) error {
 		if real, ok := strings.CutPrefix(spec, "npm:"); ok {
 			if n, _ := splitNameVersion(real); n != key {
 				name, c.Alias = n, key
-				f.flag(&c, sbom.ProblemAlias, e.line, fmt.Sprintf("%s is installed under the name %s", short(name), short(key)))
+				f.aliased(&c, e.line, name)
 			}
 		}
 		for _, p := range e.patterns[1:] {
@@ -367,7 +367,7 @@ func (f *file) yarnBerryEntry(key string, e *node, c sbom.Component) error {
 	version := e.get("version").scalar()
 	if asked, _ := splitPattern(strings.SplitN(key, ", ", 2)[0]); asked != name && asked != "" {
 		c.Alias = asked
-		f.flag(&c, sbom.ProblemAlias, line, fmt.Sprintf("%s is installed under the name %s", short(name), short(asked)))
+		f.aliased(&c, line, name)
 	}
 	if sum := e.get("checksum").scalar(); sum != "" {
 		_, hex, ok := strings.Cut(sum, "/")
@@ -381,6 +381,11 @@ func (f *file) yarnBerryEntry(key string, e *node, c sbom.Component) error {
 			c.Artifacts = []trust.Artifact{{Digests: trust.Digests{d}}}
 		}
 	}
+	for _, field := range []string{"resolved", "integrity"} {
+		if e.get(field) != nil {
+			f.flag(&c, sbom.ProblemMismatch, line, "the entry has "+field+", which only Yarn 1 reads: the two would install different packages")
+		}
+	}
 	scheme, rest, _ := strings.Cut(locator, ":")
 	switch {
 	case scheme == "npm":
@@ -388,7 +393,12 @@ func (f *file) yarnBerryEntry(key string, e *node, c sbom.Component) error {
 		if v != version {
 			f.flag(&c, sbom.ProblemMismatch, line, fmt.Sprintf("the version is %s, the resolution %s", short(version), short(v)))
 		}
-		if q, err := url.ParseQuery(params); err == nil && q.Get("__archiveUrl") != "" {
+		q, err := url.ParseQuery(params)
+		if err != nil || len(q["__archiveUrl"]) > 1 {
+			// Yarn reads it all the same, and may fetch from a URL that is not seen here.
+			c.Kind = sbom.KindUnknown
+			f.flag(&c, sbom.ProblemMismatch, line, "the parameters of the resolution cannot be read without doubt: "+short(params))
+		} else if q.Get("__archiveUrl") != "" {
 			checksum := c.Artifacts
 			c.Artifacts = nil
 			f.npmURL(&c, npmEntry{name: name, version: version, resolved: q.Get("__archiveUrl"), line: line})

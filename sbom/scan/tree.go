@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,10 @@ func (t *tree) walk() ([]string, error) {
 				}
 			case wanted(name):
 				out = append(out, name)
+			case d.Type()&fs.ModeSymlink != 0:
+				t.link(name)
+			case lockfile.OtherCase(name) != "":
+				t.problem(sbom.ProblemSkipped, name, 0, "the file is "+lockfile.OtherCase(name)+" on file systems that ignore case, and no dependency file on others", "rename or remove it")
 			}
 			if len(out) > t.limit.files {
 				return fmt.Errorf("more than %d dependency files: %w", t.limit.files, ErrTooLarge)
@@ -165,6 +170,30 @@ func (t *tree) walk() ([]string, error) {
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// link looks at a symbolic link that leads into a directory that is left out by
+// rule: a project behind it would be gated by nobody, while package managers
+// follow the link.
+func (t *tree) link(name string) {
+	target, err := fs.ReadLink(t.fsys, name)
+	if err != nil || path.IsAbs(target) {
+		return
+	}
+	to := path.Join(path.Dir(name), target)
+	if !fs.ValidPath(to) || !slices.ContainsFunc(strings.Split(to, "/"), SkipDir) {
+		return
+	}
+	list, err := fs.ReadDir(t.fsys, name)
+	if err != nil {
+		return
+	}
+	for _, d := range list {
+		if format, ok := lockfile.Match(path.Join(to, d.Name())); ok && !format.IsManifest() && !d.IsDir() {
+			t.problem(sbom.ProblemSkipped, name, 0, "the link leads to "+to+", which is left out by rule and has "+d.Name(), "move the project to a directory that is read, or scan it by itself")
+			return
+		}
+	}
 }
 
 // read returns a regular file of the tree. It never opens anything else: a
@@ -220,6 +249,8 @@ func (t *tree) file(name string) error {
 	if t.bytes += int64(len(b)); t.bytes > t.limit.bytes {
 		return fmt.Errorf("dependency files of more than %d bytes: %w", t.limit.bytes, ErrTooLarge)
 	}
+	digest := trust.NewRaw("", "", b).Digest
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // Syft's readers do not
 	format, own := lockfile.Match(name)
 	formatName := string(format)
 	var res lockfile.Result
@@ -252,7 +283,7 @@ func (t *tree) file(name string) error {
 	if own {
 		t.byFile = append(t.byFile, parsed{name, format, res, ownErr != nil})
 	}
-	t.inv.Files = append(t.inv.Files, sbom.File{Path: name, Format: formatName, Digest: trust.NewRaw("", "", b).Digest})
+	t.inv.Files = append(t.inv.Files, sbom.File{Path: name, Format: formatName, Digest: digest})
 	t.inv.Problems = append(t.inv.Problems, res.Problems...)
 
 	theirs := <-second

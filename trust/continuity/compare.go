@@ -126,10 +126,13 @@ type earlier struct {
 	assurance trust.Assurance
 	claimed   trust.Assurance
 	signers   []trust.Signer
+	// repository is the one that the registry's unsigned record named.
+	repository string
 }
 
 type comparison struct {
 	cur      Current
+	past     []earlier
 	line     []earlier // of the release line, or of the nearest lower one
 	lineNote string
 	all      []trust.Signer // signers known on any line
@@ -154,7 +157,7 @@ func (c *comparison) collect(known []Known, history []trust.History) {
 		if !h.Published.IsZero() && !c.cur.Published.IsZero() && h.Published.After(c.cur.Published) {
 			continue
 		}
-		e := earlier{version: h.Version, at: h.Published, assurance: h.Assurance, claimed: h.Claimed}
+		e := earlier{version: h.Version, at: h.Published, assurance: h.Assurance, claimed: h.Claimed, repository: h.Repository}
 		for _, s := range h.Signers {
 			if s.Validate() == nil {
 				e.signers = append(e.signers, s)
@@ -162,6 +165,7 @@ func (c *comparison) collect(known []Known, history []trust.History) {
 		}
 		past = append(past, e)
 	}
+	c.past = past
 	here := LineOf(typ, c.cur.Release.Version)
 	var nearest Line
 	sameLine, lower := false, false
@@ -237,6 +241,11 @@ func (c *comparison) class() Result {
 	}
 	known := slices.DeleteFunc(slices.Clone(c.all), func(s trust.Signer) bool { return !publisher(s) })
 	if len(known) == 0 {
+		// Whoever can publish can name a repository of their own, and build there.
+		// What earlier records named proves nothing, and is reason enough to ask.
+		if named := c.elsewhere(publishers); named != "" {
+			return Result{Class: trust.ContinuityRepositoryMoved, Note: "no earlier provenance was verified, and the registry's record of earlier releases names " + named}
+		}
 		if before >= trust.AssurancePublisher {
 			return Result{Class: trust.ContinuityFirst, Note: "earlier releases are claimed to be signed by their publisher, but by whom was not verified"}
 		}
@@ -283,6 +292,26 @@ func (c *comparison) class() Result {
 		res.Note = "the same signer as " + c.lineNote[len("on "):]
 	}
 	return res
+}
+
+// elsewhere returns the repository that the records of earlier releases named,
+// if none of them named one that a present signer builds from.
+func (c *comparison) elsewhere(publishers []trust.Signer) string {
+	named, at := "", time.Time{}
+	for _, e := range c.past {
+		if e.repository == "" {
+			continue
+		}
+		for _, s := range publishers {
+			if !s.IsWorkflow() || strings.EqualFold(s.SourceRepository, e.repository) {
+				return ""
+			}
+		}
+		if named == "" || e.at.After(at) {
+			named, at = e.repository, e.at
+		}
+	}
+	return named
 }
 
 // withoutPublisher is the class of a release that at most a registry,
