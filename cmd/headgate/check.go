@@ -25,7 +25,7 @@ import (
 func cleanLine(s string) string { return report.Clean(s) }
 
 func (c *Command) checkCommand() *cobra.Command {
-	o := &options{}
+	o, at := &options{}, &attestFlags{}
 	cmd := &cobra.Command{
 		Use:   "check [SOURCE]",
 		Short: "Gate what is new in a source",
@@ -49,11 +49,17 @@ configuration, 4 internal error, 5 nothing to check.`,
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err}
 			}
+			if err := at.check(cmd); err != nil {
+				return err
+			}
 			r, err := c.gateRun(cmd.Context(), o, gateCall{command: "check", source: source})
 			if err != nil {
 				return err
 			}
 			if err := c.write(r, outs, o); err != nil {
+				return err
+			}
+			if err := c.attest(cmd.Context(), o, at, r); err != nil {
 				return err
 			}
 			return stopped(r.ExitCode)
@@ -62,6 +68,7 @@ configuration, 4 internal error, 5 nothing to check.`,
 	cmd.Flags().StringVar(&o.base, "base", "", "git revision or SBOM that SOURCE is compared with")
 	cmd.Flags().StringVar(&o.requester, "requester", "", "who asks for the change; $HEADGATE_REQUESTER")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "record nothing")
+	at.register(cmd)
 	o.gateFlags(cmd)
 	o.outputFlags(cmd)
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
+	"github.com/headgate/headgate/ingest/signing"
 	"github.com/headgate/headgate/ingest/verification"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
@@ -37,6 +39,7 @@ type verifyFlags struct {
 	selfHosted, requireLog         bool
 	verifier, resource, policyHash string
 	levels                         []string
+	maxAge                         time.Duration
 	output                         string
 }
 
@@ -76,6 +79,11 @@ Exit codes: 0 verified, 1 refused, 2 could not be decided, 3 usage.`,
 	f.StringVar(&v.chain, "certificate-chain", "", "PEM file with the root, and intermediates, of the signer's certificate")
 	f.StringVar(&v.timestampChain, "timestamp-certificate-chain", "", "PEM file with the chain of the timestamp authority")
 	f.StringVar(&v.kind, "type", "", "demand an attestation: slsaprovenance, vsa, spdx, cyclonedx, … or a URI")
+	f.StringVar(&v.verifier, "verifier-id", signing.VerifierID, "with --type vsa: who must have made the summary")
+	f.StringVar(&v.resource, "resource-uri", "", "with --type vsa: what it must be about")
+	f.StringVar(&v.policyHash, "policy-digest", "", "with --type vsa: the policy that must have judged, sha256:…")
+	f.StringArrayVar(&v.levels, "verified-level", nil, "with --type vsa: a level that must have been reached; repeatable")
+	f.DurationVar(&v.maxAge, "max-age", 0, "with --type vsa: how old the verdict may be, such as 24h")
 	f.StringVar(&v.checksums, "checksums", "", "the signature is over this list of checksums, which names TARGET")
 	f.StringVar(&v.pkg, "package", "", "only signers that are accepted for this package (purl)")
 	f.BoolVar(&v.requireLog, "require-log", false, "refuse signatures by keys that are in no transparency log")
@@ -315,6 +323,9 @@ func (c *Command) runVerify(ctx context.Context, name string, o *options, v *ver
 	if v.output != "text" && v.output != "json" {
 		return usage("-o %s: verify writes text or json", v.output)
 	}
+	if v.kind != "vsa" && v.kind != sigstore.PredicateVSA && (v.resource != "" || v.policyHash != "" || len(v.levels) > 0 || v.maxAge != 0) {
+		return usage("--resource-uri, --policy-digest, --verified-level and --max-age belong to --type vsa")
+	}
 	x, err := c.expectation(ctx, o, v)
 	if err != nil {
 		return verifyError(err)
@@ -325,6 +336,17 @@ func (c *Command) runVerify(ctx context.Context, name string, o *options, v *ver
 	}
 	if len(rs) == 0 {
 		return verifyError(verification.ErrNoSignature)
+	}
+	if slices.Contains(x.Types, sigstore.PredicateVSA) {
+		want := verification.Summary{Verifier: v.verifier, Resource: v.resource, Levels: v.levels, MaxAge: v.maxAge, Now: c.now()}
+		if v.policyHash != "" {
+			if want.Policy, err = trust.ParseDigest(v.policyHash); err != nil {
+				return usage("--policy-digest: %w", err)
+			}
+		}
+		if err := verification.CheckSummary(rs, want); err != nil {
+			return verifyError(err)
+		}
 	}
 	if v.output == "json" {
 		return printJSON(c, verifyReport(name, subject, rs))
