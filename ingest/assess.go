@@ -249,18 +249,7 @@ func signerState(s trust.Signer, e trust.Evidence, accepted []store.Acceptance, 
 
 // covers reports whether the acceptance is about this signer and this package.
 func covers(a store.Acceptance, s trust.Signer, p trust.Package) bool {
-	if !a.Scope.Covers(p, s) {
-		return false
-	}
-	if strings.HasPrefix(string(a.Scope), "source:") {
-		// A source organisation stands for every workflow in it, under the issuer that
-		// was accepted and no other.
-		return s.Kind == trust.SignerSigstore && s.IsWorkflow() && a.Signer.Issuer == s.Issuer
-	}
-	if a.Workflow {
-		return a.Signer.WorkflowIdentity() == s.WorkflowIdentity()
-	}
-	return a.Signer.Identity() == s.Identity()
+	return a.Scope.Covers(p, s) && a.Matches(s)
 }
 
 // sameRepository compares the signed source repository with the one that the

@@ -266,7 +266,7 @@ func TestThreat063CachedEvidenceIsNoVerdict(t *testing.T) {
 	}
 	signer := r.Components[0].Signers[0].Signer
 	m.accepted = map[trust.Package][]store.Acceptance{c.Release.Package: {{
-		Signer: signer, Scope: store.Scope("pkg:npm/*"), By: "ops", Revoked: &store.Revocation{At: now, By: "ops", Reason: "key leaked"},
+		Signer: signer, Identity: signer.Identity(), Scope: store.Scope("pkg:npm/*"), By: "ops", Revoked: &store.Revocation{At: now, By: "ops", Reason: "key leaked"},
 	}}}
 	if r = check(t, g, ingest.Request{Inventory: inventory(c)}); r.Verdict != trust.Hold || !r.Components[0].Signers[0].Revoked {
 		t.Errorf("verdict %s, signers %+v", r.Verdict, r.Components[0].Signers)

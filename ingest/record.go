@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/store"
@@ -98,11 +99,13 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 	return nil
 }
 
-// pinOf says whether the release becomes known by its digests: what was allowed,
-// and in a baseline whatever is there and not blocked.
+// pinOf says whether the release becomes known by its digests: what was allowed
+// by itself, and in a baseline whatever is there and not blocked. What an approval
+// or an exception let in is not: it would outlive their end.
 func pinOf(it *item, baseline bool) (store.KnownRelease, bool) {
 	in := &it.in
-	ok := it.verdict == trust.Allow || baseline && it.verdict != trust.Block
+	waived := slices.ContainsFunc(it.findings, func(f trust.Finding) bool { return !f.Counts() })
+	ok := it.verdict == trust.Allow && !waived || baseline && it.verdict != trust.Block
 	if !ok || in.Component.Release.Version == "" {
 		return store.KnownRelease{}, false
 	}

@@ -600,7 +600,7 @@ func (v *view) licenseState() string { return v.p.cfg.Policy.Licenses.judge(v.li
 func (v *view) acceptCommand() string {
 	for _, s := range v.in.Signers {
 		if v.vouchesAsPublisher(s) && !s.Accepted {
-			return "headgate signers accept " + s.Signer.ID() + " --for " + shellQuote(v.in.Component.Release.Package.PURL()) + ` --reason "…"`
+			return "headgate signers accept " + shellQuote(v.purl()) + " --signer " + s.Signer.ID() + ` --reason "…"`
 		}
 	}
 	return "headgate request " + shellQuote(v.purl()) + ` --reason "…"`

@@ -381,6 +381,49 @@ func (t TrustSet) Head(key string) (SetHead, error) {
 	return found[0], nil
 }
 
+// emptySet is a trust set without lines.
+const emptySet = `{"format":"` + trustFormat + "\"}\n"
+
+// AddApproval puts an approval into a trust set; existing is nil for a new one.
+func AddApproval(existing, envelope []byte) ([]byte, error) {
+	line, err := ApprovalLine(envelope)
+	if err != nil {
+		return nil, err
+	}
+	if len(existing) == 0 {
+		existing = []byte(emptySet)
+	}
+	return MergeTrust(existing, []byte(emptySet+line+"\n"))
+}
+
+// OnlyApprovalsAdded reports whether head is base with nothing but approvals
+// added, in whatever order; base is nil if there was none. Approvals count by
+// their own signatures alone, so that such a change loosens nothing.
+func OnlyApprovalsAdded(base, head []byte) bool {
+	if len(base) == 0 {
+		base = []byte(emptySet)
+	}
+	was, err := ParseTrustSet(base)
+	if err != nil {
+		return false
+	}
+	is, err := ParseTrustSet(head)
+	if err != nil {
+		return false
+	}
+	left := map[string]bool{}
+	for _, l := range was.lines {
+		left[l] = true
+	}
+	for _, l := range is.lines {
+		if !left[l] && !strings.HasPrefix(l, `{"approval":`) {
+			return false
+		}
+		delete(left, l)
+	}
+	return len(left) == 0
+}
+
 // MergeTrust puts the lines of a newer export into an existing trust set: the
 // lines of the export's keys are replaced, those of other keys and all
 // approvals stay. An export that is older than what is there is ErrRollback.

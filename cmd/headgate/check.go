@@ -140,6 +140,10 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 		}
 		defer s.Close()
 	}
+	accepted, err := set.accepted()
+	if err != nil {
+		return nil, err
+	}
 	g, err := c.gate(o, set, s)
 	if err != nil {
 		return nil, err
@@ -147,6 +151,7 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 	q := ingest.Request{
 		Command: call.command, Inventory: inv, Origin: set.origin, Notes: set.notes, GateEdits: set.edits,
 		Requester: c.requester(o), Bytes: o.bytes, DryRun: call.dryRun || o.dryRun, Baseline: call.baseline,
+		Accepted: accepted,
 	}
 	if base != nil {
 		q.Base, q.BaseInfo = base.inventory, base.info
@@ -188,7 +193,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	} else {
 		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: s, Clock: c.Clock}
 	}
-	if g.Advisories, err = c.advisories(set); err != nil {
+	if g.Advisories, err = c.advisories(o, set); err != nil {
 		return nil, err
 	}
 	set.notes = append(set.notes, adapters.notes...)

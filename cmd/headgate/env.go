@@ -99,6 +99,9 @@ type setting struct {
 	// trustSet is headgate.trust as it counts, approvals what the head adds to it.
 	trustSet []byte
 	root     string // directory of headgate.yaml
+	// read reads a file that headgate.yaml names, from where headgate.yaml counts;
+	// nil for one that is not there.
+	read func(name string) ([]byte, error)
 }
 
 // baseTree is the base revision of a pre-merge check.
@@ -168,6 +171,10 @@ func readSmall(path string) ([]byte, error) {
 // one, else as they stand in the working tree.
 func (c *Command) settings(o *options, source string, base *baseTree, sbomBase bool) (*setting, error) {
 	s := &setting{root: repositoryRoot(sourceDir(source))}
+	s.read = func(name string) ([]byte, error) { return readSmall(filepath.Join(s.root, filepath.FromSlash(name))) }
+	if base != nil {
+		s.read = func(name string) ([]byte, error) { return readTree(base.top, name) }
+	}
 	var data []byte
 	var err error
 	switch {
@@ -265,6 +272,7 @@ func (s *setting) compare(baseConfig []byte, base *baseTree) error {
 		if string(head) == string(f.base) && (head == nil) == (f.base == nil) {
 			continue
 		}
+		only := f.part == "trust" && store.OnlyApprovalsAdded(f.base, head)
 		verb := "edits"
 		switch {
 		case f.base == nil:
@@ -274,7 +282,8 @@ func (s *setting) compare(baseConfig []byte, base *baseTree) error {
 		}
 		s.edits = append(s.edits, policies.GateEdit{
 			Part: f.part, Detail: fmt.Sprintf("the change %s %s; what counts here is the base's", verb, f.name),
-			Location: trust.Location{Path: f.name, Line: firstDifference(f.base, head)},
+			Location:      trust.Location{Path: f.name, Line: firstDifference(f.base, head)},
+			ApprovalsOnly: only,
 		})
 	}
 	return nil

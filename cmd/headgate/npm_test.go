@@ -1,9 +1,13 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -49,7 +53,32 @@ func newNPMRegistry(t testing.TB) *npmRegistry {
 	return g
 }
 
-func npmTarball(name, version string) []byte { return []byte("tarball of " + name + "@" + version) }
+// npmManifest is the release's package.json, in the package and in the registry's record.
+func npmManifest(name, version string) obj {
+	repo := "acme/widget"
+	if strings.Contains(name, "moved") && version != npmVersions[0] {
+		repo = "stranger/widget"
+	}
+	return obj{"name": name, "version": version, "license": "MIT", "repository": obj{"type": "git", "url": "git+https://github.com/" + repo + ".git"}}
+}
+
+func npmTarball(name, version string) []byte {
+	body, err := json.Marshal(npmManifest(name, version))
+	if err != nil {
+		panic(err)
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	t := tar.NewWriter(z)
+	if err := t.WriteHeader(&tar.Header{Name: "package/package.json", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(body)), Format: tar.FormatUSTAR}); err != nil {
+		panic(err)
+	}
+	_, err = t.Write(body)
+	if err = errors.Join(err, t.Close(), z.Close()); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
 
 func npmIntegrity(name, version string) string {
 	sum := sha512.Sum512(npmTarball(name, version))
@@ -127,10 +156,8 @@ func (g *npmRegistry) packument(name string) []byte {
 					Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, wf.Provenance1(), subject)}))},
 			}})
 		}
-		rec := obj{"name": name, "version": v, "dist": dist, "license": "MIT", "repository": obj{"type": "git", "url": "git+https://github.com/acme/widget.git"}}
-		if strings.Contains(name, "moved") && i > 0 {
-			rec["repository"] = obj{"type": "git", "url": "git+https://github.com/" + repo + ".git"}
-		}
+		rec := npmManifest(name, v)
+		rec["dist"] = dist
 		versions[v] = rec
 	}
 	g.docs[name] = must(obj{"name": name, "dist-tags": obj{"latest": "1.2.0"}, "versions": versions, "time": times})

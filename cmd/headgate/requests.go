@@ -149,7 +149,7 @@ const dayLayout = "2006-01-02"
 
 func (c *Command) approveCommand() *cobra.Command {
 	o := &options{}
-	var reason, until, key, as string
+	var reason, until, key, as, file string
 	cmd := &cobra.Command{
 		Use:   "approve ID --reason TEXT [--until DATE] --key FILE",
 		Short: "Approve a request with a signed statement",
@@ -245,6 +245,11 @@ key in ssh-agent. Approver and requester are different people.`,
 			if err := s.PutApproval(ctx, env, rec); err != nil {
 				return err
 			}
+			if path, err := c.keepApproval(set, file, env); err != nil {
+				return err
+			} else if path != "" {
+				fmt.Fprintf(c.Stdout, "added to %s; commit it with the change\n", report.Clean(path))
+			}
 			held, err := s.Approvals(ctx, []trust.Release{q.Release})
 			if err != nil {
 				return err
@@ -283,6 +288,7 @@ key in ssh-agent. Approver and requester are different people.`,
 	f.StringVar(&reason, "reason", "", "why it may come in (required)")
 	f.StringVar(&until, "until", "", "last day, YYYY-MM-DD; the policy's maximum if not given")
 	f.StringVar(&key, "key", "", "SSH private key, or public key of one in ssh-agent (required)")
+	f.StringVar(&file, "file", "", "trust file to add the approval to; "+TrustFile+" of the repository if it has one")
 	f.StringVar(&as, "as", "", "approver's name in the policy, if the key alone does not say")
 	f.StringVar(&o.config, "config", "", "configuration instead of "+ConfigFile)
 	o.storeFlag(cmd)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -149,7 +150,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gomod": cmdGoMod, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "sshpub": cmdSSHPub,
+			"gomod": cmdGoMod, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
 		},
 	})
 }
@@ -229,4 +230,48 @@ func cmdFirstID(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no id %s… on standard output", args[1])
 	}
 	ts.Setenv(args[0], id)
+}
+
+// cmdGrab puts what the first group of a pattern matches into a variable: grab VAR stdout|stderr PATTERN
+func cmdGrab(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(m) < 2 {
+		ts.Fatalf("%s does not match %q", args[1], args[2])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// cmdMergeGit merges two versions of a file with git itself, by the repository's
+// own attributes: mergegit FILE BASE OURS THEIRS
+func cmdMergeGit(ts *testscript.TestScript, _ bool, args []string) {
+	if _, err := exec.LookPath("git"); err != nil {
+		ts.Fatalf("git is needed: %v", err)
+	}
+	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "merge")
+	ts.Check(err)
+	git := func(args ...string) {
+		cmd := exec.Command("git", append([]string{"-c", "user.name=dev", "-c", "user.email=dev@example.com", "-c", "init.defaultBranch=main", "-C", dir}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		out, err := cmd.CombinedOutput()
+		ts.Logf("%s", out)
+		ts.Check(err)
+	}
+	put := func(from string) {
+		b, err := os.ReadFile(ts.MkAbs(from))
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(dir, TrustFile), b, 0o644))
+		git("add", ".")
+		git("commit", "-q", "-m", "change")
+	}
+	git("init", "-q")
+	ts.Check(os.WriteFile(filepath.Join(dir, ".gitattributes"), []byte(TrustFile+" merge=union\n"), 0o644))
+	put(args[1])
+	git("checkout", "-q", "-b", "theirs")
+	put(args[3])
+	git("checkout", "-q", "main")
+	put(args[2])
+	git("merge", "-q", "-m", "merge", "theirs")
+	b, err := os.ReadFile(filepath.Join(dir, TrustFile))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
 }

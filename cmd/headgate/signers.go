@@ -293,15 +293,19 @@ func (c *Command) signersExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			fmt.Fprintln(c.Stderr, "signed by "+s.VerifierKey())
 			if out == "" {
 				_, err = c.Stdout.Write(b)
+				return err
+			}
+			if b, err = mergeFile(out, b); err != nil {
 				return err
 			}
 			return report.Durable(out, 0o644, func(w io.Writer) error { _, err := w.Write(b); return err })
 		},
 	}
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "only acceptances within this scope, repeatable")
-	cmd.Flags().StringVar(&out, "file", "", "file to write instead of standard output")
+	cmd.Flags().StringVar(&out, "file", "", "file to write instead of standard output; lines of other keys and approvals that are in it stay")
 	cmd.Flags().BoolVar(&approvals, "approvals", false, "approvals that have not ended, too")
 	o.storeFlag(cmd)
 	return cmd
