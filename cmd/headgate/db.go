@@ -18,29 +18,6 @@ import (
 	"github.com/headgate/headgate/trust/sigstore"
 )
 
-// advisories returns the source that the configuration names; nil for none.
-func (c *Command) advisories(set *setting) (ingest.Advisories, error) {
-	cfg := set.policy.Config().Advisories
-	if cfg.Source == "" || cfg.Source == "off" {
-		return nil, nil
-	}
-	if cfg.Source != "offline" {
-		return nil, usage("%s: advisories.source %q is not available in this build; use offline with headgate db update --advisories DIR", set.origin, cfg.Source)
-	}
-	if len(cfg.VEX) > 0 || cfg.OSVScanner != "" {
-		set.notes = append(set.notes, "VEX documents and osv-scanner.toml are not applied by check: every advisory counts")
-	}
-	dir, err := c.advisoryDir()
-	if err != nil {
-		return nil, err
-	}
-	var age time.Duration
-	if cfg.MaxAge != nil {
-		age = time.Duration(*cfg.MaxAge)
-	}
-	return advisories.Open(dir, age), nil
-}
-
 func (c *Command) advisoryDir() (string, error) {
 	dir, err := c.xdg("XDG_DATA_HOME", ".local/share")
 	return filepath.Join(dir, "advisories"), err
@@ -142,6 +119,9 @@ func (c *Command) dbCommand() *cobra.Command {
 				return err
 			}
 			c.advisoryStatus(ss)
+			if err := c.kevStatus(); err != nil {
+				return err
+			}
 			st, err := roots(nil)
 			if err != nil {
 				return err
@@ -153,7 +133,8 @@ func (c *Command) dbCommand() *cobra.Command {
 			return show(m)
 		},
 	}
-	var from, archives string
+	var from, archives, only string
+	var wanted []string
 	update := &cobra.Command{
 		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
 		Long: `update fetches Sigstore's trusted root and npm's keys by TUF. --from DIR takes them
@@ -185,6 +166,12 @@ keys.json), which you vouch for and whose age counts from their time of change.`
 				}
 				return show(m)
 			}
+			if only != "" && only != "roots" && only != "advisories" {
+				return usage("--only %s: it is roots or advisories", only)
+			}
+			if only == "advisories" {
+				return c.updateAdvisories(cmd.Context(), wanted)
+			}
 			settings, err := ecosystems.SettingsOf(c.Getenv, c.Environ, c.Home)
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err}
@@ -199,13 +186,18 @@ keys.json), which you vouch for and whose age counts from their time of change.`
 			}
 			m, err := st.Refresh(cmd.Context())
 			if err != nil {
-				return &exitError{code: ingest.ExitUndecided, err: err, hint: "without network: headgate db update --from DIR, a copy of the TUF repository"}
+				return &exitError{code: ingest.ExitUndecided, err: err, hint: "without network: headgate db update --from DIR, a copy of the TUF repository; advisories alone: headgate db update --only advisories"}
 			}
-			return show(m)
+			if err := show(m); err != nil || only == "roots" {
+				return err
+			}
+			return c.updateAdvisories(cmd.Context(), wanted)
 		},
 	}
 	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, or with trusted_root.json and npm-keys.json, instead of the network")
-	update.Flags().StringVar(&archives, "advisories", "", "folder with OSV archives (ECOSYSTEM/all.zip) to build the advisory index from")
+	update.Flags().StringVar(&archives, "advisories", "", "folder with OSV archives (ECOSYSTEM/all.zip) to build the advisory index from, without network")
+	update.Flags().StringVar(&only, "only", "", "roots or advisories, instead of both")
+	update.Flags().StringSliceVar(&wanted, "ecosystem", nil, "OSV ecosystem whose advisories are fetched (npm, PyPI, Go, Debian, ...); default: those at hand, or those of language registries")
 	cmd.AddCommand(status, update)
 	return cmd
 }

@@ -210,6 +210,14 @@ func (x *Index) Update(ctx context.Context, from string, now time.Time) ([]Statu
 	return out, nil
 }
 
+// UpdateFile is Update from one archive, which holds records of one ecosystem only.
+func (x *Index) UpdateFile(ctx context.Context, path, ecosystem string, now time.Time) ([]Status, error) {
+	if !known(ecosystem) {
+		return nil, fmt.Errorf("reading advisories: %q is no ecosystem that headgate knows", clip(ecosystem))
+	}
+	return x.updateZip(ctx, path, ecosystem, now)
+}
+
 func isRecordName(name string) bool {
 	return strings.HasSuffix(name, ".json") && !strings.HasPrefix(name, ".") && name != "osv-schema.json"
 }

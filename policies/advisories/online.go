@@ -285,7 +285,7 @@ func FixedBy(ans Answer, before, after trust.Release) []string {
 	}
 	var out []string
 	for _, a := range ans.Advisories[before] {
-		gone := !still[a.ID]
+		gone := !still[a.ID] && a.Suppressed == "" // what never applied is not mended
 		for _, al := range a.Aliases {
 			gone = gone && !still[al]
 		}
