@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
 )
@@ -34,6 +36,14 @@ type input struct {
 	InspectionState policies.State         `json:"inspectionState,omitempty"`
 	History         []trust.History        `json:"history,omitempty"`
 	Approvals       []policies.Approval    `json:"approvals,omitempty"`
+
+	// What a replay needs besides: see InputOf.
+	Component          *sbom.Component `json:"component,omitempty"`
+	PreviousComponent  *sbom.Component `json:"previousComponent,omitempty"`
+	FixesAdvisory      []string        `json:"fixesAdvisory,omitempty"`
+	PreviousAdvisories []string        `json:"previousAdvisories,omitempty"`
+	Licenses           []string        `json:"licenses,omitempty"`
+	Now                time.Time       `json:"now,omitzero"`
 }
 
 // record writes all decisions of the run in one transaction. A store that cannot
@@ -69,6 +79,8 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 			Signers: in.Signers, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
 			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
 			Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
+			Component: &in.Component, PreviousComponent: in.Previous, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
+			Licenses: in.Licenses, Now: in.Now,
 		})
 		if err != nil {
 			return fmt.Errorf("recording %s: %w", in.Component.Release, err)
