@@ -22,8 +22,9 @@ const (
 	DefaultJobs = 16
 	MaxJobs     = 256
 	// DefaultReuse is how long verified evidence of an earlier run is good for.
-	// Facts that upstream may change (yanked, deprecated) grow old with it.
-	DefaultReuse = 24 * time.Hour
+	// Facts that upstream may change (yanked, retracted, deprecated) come with it, so
+	// that no check rests on facts that are older.
+	DefaultReuse = time.Hour
 	// DefaultHistory is how many earlier releases adapters are asked about.
 	DefaultHistory = 20
 	// MaxComponents bounds an inventory, as one run of the store does.

@@ -381,3 +381,26 @@ func TestThreat136WeakenedIsVisible(t *testing.T) {
 		t.Errorf("cancelled: %s", o.Verdict)
 	}
 }
+
+// TestThreat077BundledIsNotVerified: the flag of a lock file lets nothing new in.
+func TestThreat077BundledIsNotVerified(t *testing.T) {
+	p, err := Builtin("baseline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rel, err := trust.ParseRelease("pkg:npm/left-pad@1.3.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := Input{
+		Component: sbom.Component{Release: rel, Kind: sbom.KindBundled}, Change: ChangeAdded, Adapter: true, Offered: trust.AssuranceRegistry,
+		Evidence: []trust.Evidence{{Check: trust.CheckSource, Outcome: trust.Absent, Reason: trust.ReasonNotPublished, Release: rel}},
+	}
+	if out := p.Evaluate(t.Context(), in); out.Verdict != trust.Hold {
+		t.Errorf("a new bundled package: %s, %+v", out.Verdict, out.Findings)
+	}
+	in.PackageKnown = true
+	if out := p.Evaluate(t.Context(), in); out.Verdict != trust.Allow || len(out.Findings) == 0 {
+		t.Errorf("a known bundled package: %s, %+v", out.Verdict, out.Findings)
+	}
+}

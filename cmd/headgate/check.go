@@ -159,6 +159,11 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 	if q.Approvals, err = c.carried(set, git); err != nil {
 		return nil, err
 	}
+	if call.inventory == nil || call.command == "init" {
+		if q.SourceDifferences, err = c.differences(call.source, inv, o.registries); err != nil {
+			return nil, err
+		}
+	}
 	bar := c.progress(o)
 	g.Progress = bar.step
 	r, err := g.Check(ctx, q)
