@@ -18,7 +18,7 @@ import (
 
 func (c *Command) explainCommand() *cobra.Command {
 	o := &options{}
-	var raw string
+	var raw, capsuleFile string
 	cmd := &cobra.Command{
 		Use:   "explain PURL|DECISION",
 		Short: "Show every piece of evidence and every rule for one release",
@@ -47,7 +47,13 @@ what upstream signs can be shown. Nothing is recorded.`,
 				if raw != "" {
 					return c.rawBlob(cmd, s, raw)
 				}
+				if capsuleFile != "" {
+					return c.exportCapsule(ctx, o, s, d.ID, capsuleFile)
+				}
 				return c.showDecision(d, run)
+			}
+			if capsuleFile != "" {
+				return usage("--capsule takes the id of a decision: headgate check prints it with -o json")
 			}
 			rel, err := trust.ParseRelease(args[0])
 			if err != nil {
@@ -91,6 +97,7 @@ what upstream signs can be shown. Nothing is recorded.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&capsuleFile, "capsule", "", "write everything that the decision rested on to this file, for headgate verify --capsule")
 	cmd.Flags().StringVar(&raw, "raw", "", "write the judged bytes with this digest, and nothing else")
 	cmd.Flags().StringArrayVarP(&o.output, "output", "o", nil, "report FORMAT[=PATH] instead of the explanation")
 	o.gateFlags(cmd)
