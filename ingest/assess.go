@@ -56,6 +56,7 @@ func (g *Gate) assess(ctx context.Context, work []*item, q Request) error {
 				if in.AdvisoryState == "" {
 					in.AdvisoryState = policies.StateUnavailable
 				}
+				in.AdvisoryNote, in.FixedIn = answer.Reasons[r], advisories.SmallestFix(r, in.Advisories)
 				if in.Previous != nil {
 					in.PreviousAdvisories = advisories.IDs(answer.Advisories[in.Previous.Release])
 					in.FixesAdvisory = advisories.FixedBy(answer, in.Previous.Release, r)

@@ -56,6 +56,11 @@ type Input struct {
 	Advisories []Advisory
 	// AdvisoryState says whether advisories could be looked up at all.
 	AdvisoryState State
+	// AdvisoryNote says why the state is unavailable.
+	AdvisoryNote string
+	// FixedIn is the smallest version that fixes every advisory that counts; empty
+	// if there is none, or if nobody knows.
+	FixedIn string
 	// FixesAdvisory: the release fixes an advisory that Previous has.
 	FixesAdvisory []string
 

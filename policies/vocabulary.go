@@ -175,6 +175,8 @@ var componentVariables = []variable{
 	{"facts.installCode", stringList, "install-time code by the registry's record", func(v *view) any { return v.in.Facts.InstallCode }},
 	{"advisories", listOf[advisoryView](), "advisories that match: id, aliases, summary, severity, level (0–4, 3 high if unknown), score, malware, kev, fixed, suppressed, new", func(v *view) any { return v.advisories() }},
 	{"advisories.state", cel.StringType, "off, known or unavailable", func(v *view) any { return string(v.advisoryState()) }},
+	{"advisories.note", cel.StringType, "why advisories are unavailable", func(v *view) any { return v.in.AdvisoryNote }},
+	{"advisories.fix", cel.StringType, "smallest version that fixes every advisory that counts, empty if none is known", func(v *view) any { return v.in.FixedIn }},
 	{"fixesAdvisory", stringList, "advisories of the replaced version that this one fixes", func(v *view) any { return v.in.FixesAdvisory }},
 	{"names", listOf[nameView](), "reasons to doubt the name: kind, resembles, detail", func(v *view) any { return v.names() }},
 	{"inspection", listOf[observationView](), "what is inside the package: kind, entry, detail, new, effect", func(v *view) any { return v.inspection() }},
