@@ -131,6 +131,22 @@ func NewRelease(typ, namespace, name, version string) (Release, error) {
 			return Release{}, fmt.Errorf("package %q: %w", truncate(name), err)
 		}
 	}
+	// "pkg:npm/%40scope%2Fname" and "pkg:npm/%40scope/name" are one package.
+	switch typ {
+	case "npm", "golang", "composer", "github", "githubactions", "gitlab", "bitbucket":
+		if i := strings.LastIndexByte(name, '/'); i > 0 {
+			namespace, name = strings.TrimPrefix(namespace+"/"+name[:i], "/"), name[i+1:]
+		}
+		if name == "" {
+			return Release{}, fmt.Errorf("package %q has no name behind the last slash", truncate(namespace))
+		}
+	}
+	switch typ {
+	case "npm", "pypi", "cargo", "gem", "nuget":
+		if strings.ContainsAny(name, "/\\") || strings.Contains(namespace, "..") || name == "" || name == "." || name == ".." {
+			return Release{}, fmt.Errorf("package %q: no name of type %s", truncate(strings.Trim(namespace+"/"+name, "/")), typ)
+		}
+	}
 	switch typ {
 	case "pypi":
 		name = strings.ToLower(pypiRun.ReplaceAllString(name, "-"))

@@ -63,7 +63,8 @@ func TestThreat071OneProject(t *testing.T) {
 	same := [][2]string{
 		{"pkg:pypi/Foo_Bar@1.0", "pkg:pypi/foo-bar@1.0"}, {"pkg:pypi/foo..bar@1.0", "pkg:pypi/foo-bar@1.0"}, {"pkg:pypi/x@1.0.0-alpha1", "pkg:pypi/x@1.0.0a1"},
 		{"pkg:nuget/A.B@1.0.0.0", "pkg:nuget/a.b@1.0.0"}, {"pkg:nuget/A@1.0", "pkg:nuget/a@1.0.0"}, {"pkg:nuget/a@1.0.0-BETA", "pkg:nuget/A@1.0.0-beta"},
-		{"pkg:composer/A/B@1", "pkg:composer/a/b@1"},
+		{"pkg:composer/A/B@1", "pkg:composer/a/b@1"}, {"pkg:composer/a%2Fb@1", "pkg:composer/a/b@1"}, {"pkg:npm/%40a%2Fb@1", "pkg:npm/@a/b@1"},
+		{"pkg:golang/example.com%2Fa%2Fb@v1", "pkg:golang/example.com/a/b@v1"}, {"pkg:golang/example.com/a%2Fb@v1", "pkg:golang/example.com/a/b@v1"},
 	}
 	for _, p := range same {
 		a, errA := ParseRelease(p[0])
@@ -82,6 +83,14 @@ func TestThreat071OneProject(t *testing.T) {
 		b, errB := ParseRelease(p[1])
 		if errA != nil || errB != nil || a == b || a.PURL() == b.PURL() {
 			t.Errorf("%s and %s: %s, %s, %v, %v", p[0], p[1], a, b, errA, errB)
+		}
+	}
+}
+
+func TestNamesThatAreNone(t *testing.T) {
+	for _, s := range []string{"pkg:npm/%2F..%2Fd@1", "pkg:npm/..@1", "pkg:npm/a%5Cb@1", "pkg:npm/%40a%2F@1", "pkg:pypi/a%2Fb@1", "pkg:cargo/..%2Fa@1", "pkg:gem/a%2Fb@1", "pkg:nuget/a%2F..@1"} {
+		if r, err := ParseRelease(s); err == nil {
+			t.Errorf("%s: %+v", s, r)
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (r *reader) cycloneDX(bom *cdx.BOM, lines []int, syntax string) error {
 	if bom.Metadata != nil && bom.Metadata.Component != nil {
 		walk(bom.Metadata.Component.Components, func() int { return 0 })
 	}
+	r.dangling(bom)
 	if bom.Compositions != nil {
 		for _, c := range *bom.Compositions {
 			if strings.HasPrefix(string(c.Aggregate), "incomplete") {
@@ -112,6 +113,59 @@ func (r *reader) cycloneDX(bom *cdx.BOM, lines []int, syntax string) error {
 		}
 	}
 	return nil
+}
+
+// dangling tells of packages that only the graph of dependencies names: a ref
+// that is a package URL, and neither a reference nor a package URL of anything
+// that the SBOM describes.
+func (r *reader) dangling(bom *cdx.BOM) {
+	if bom.Dependencies == nil {
+		return
+	}
+	known := map[string]bool{}
+	var note func(list *[]cdx.Component)
+	note = func(list *[]cdx.Component) {
+		if list == nil {
+			return
+		}
+		for i := range *list {
+			c := &(*list)[i]
+			known[c.BOMRef], known[c.PackageURL] = true, true
+			note(c.Components)
+		}
+	}
+	note(bom.Components)
+	if bom.Metadata != nil && bom.Metadata.Component != nil {
+		note(&[]cdx.Component{*bom.Metadata.Component})
+	}
+	if bom.Services != nil {
+		for _, s := range *bom.Services {
+			known[s.BOMRef] = true
+		}
+	}
+	first, n := "", 0
+	see := func(ref string) {
+		if strings.HasPrefix(ref, "pkg:") && !known[ref] {
+			known[ref] = true
+			if n++; n == 1 {
+				first = ref
+			}
+		}
+	}
+	for _, d := range *bom.Dependencies {
+		see(d.Ref)
+		if d.Dependencies != nil {
+			for _, ref := range *d.Dependencies {
+				see(ref)
+			}
+		}
+	}
+	switch {
+	case n == 1:
+		r.problem(sbom.ProblemSkipped, 0, fmt.Sprintf("the dependency graph names %s, which is none of the components", short(first)), "generate the SBOM again with the components included")
+	case n > 1:
+		r.problem(sbom.ProblemSkipped, 0, fmt.Sprintf("the dependency graph names %s and %d more, which are none of the components", short(first), n-1), "generate the SBOM again with the components included")
+	}
 }
 
 // algorithms are CycloneDX's names of the digests that headgate uses; others

@@ -120,7 +120,11 @@ func (r *Repository) Prefix() string { return r.prefix }
 // Close releases open packs.
 func (r *Repository) Close() error { return r.storage.Close() }
 
+// findDotGit prefers a ".git" here or above to a bare repository: git never
+// checks out a ".git", but anybody can commit a directory that is a bare
+// repository, and the base must not come from what is judged.
 func findDotGit(dir string) (dotDir, root string, err error) {
+	nearest := ""
 	for at := dir; ; at = filepath.Dir(at) {
 		p := filepath.Join(at, ".git")
 		fi, err := os.Stat(p)
@@ -147,10 +151,13 @@ func findDotGit(dir string) (dotDir, root string, err error) {
 		case !errors.Is(err, os.ErrNotExist):
 			return "", "", err
 		}
-		if bare(at) {
-			return at, at, nil
+		if nearest == "" && bare(at) {
+			nearest = at
 		}
 		if filepath.Dir(at) == at {
+			if nearest != "" {
+				return nearest, nearest, nil
+			}
 			return "", "", fmt.Errorf("no git repository here or above; name an SBOM as the base, or run in a clone")
 		}
 	}
