@@ -275,8 +275,7 @@ func cosignBundle(t *testing.T, b []byte, edit func(map[string]any)) []byte {
 		} `json:"verificationMaterial"`
 		Message struct{ Signature []byte } `json:"messageSignature"`
 	}
-	dec := json.NewDecoder(bytes.NewReader(bytes.ReplaceAll(b, []byte(`"logIndex": "`), []byte(`"logIndex": "`))))
-	must(t, dec.Decode(&m))
+	must(t, json.Unmarshal(b, &m))
 	e := m.Material.Log[0]
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.Material.Chain.Certificates[0].RawBytes})
 	doc := map[string]any{
@@ -300,8 +299,6 @@ func TestThreat006CosignBundles(t *testing.T) {
 	same := func(map[string]any) {}
 	good := old(sigstoretest.Options{Artifact: app}, same)
 	must(t, verifyApp(good, workflow(root)))
-	other := w.Bundle(sigstoretest.Options{Artifact: []byte("other")})
-	_ = other
 	otherSig := old(sigstoretest.Options{Artifact: app}, same)
 	for name, b := range map[string][]byte{
 		"other artifact":  old(sigstoretest.Options{Artifact: []byte("other")}, same),
@@ -343,6 +340,11 @@ func TestEveryFormat(t *testing.T) {
 		}
 		if _, err = verification.Verify(artifact(t, other), doc(sig), x); err == nil {
 			t.Errorf("%s: verified for another file", name)
+		}
+		logged := x
+		logged.RequireLog = true
+		if _, err = verification.Verify(artifact(t, file), doc(sig), logged); err == nil {
+			t.Errorf("%s: verified without a log", name)
 		}
 		if _, err = verification.Verify(artifact(t, file), doc(sig), i.by()); err == nil {
 			t.Errorf("%s: verified for a keyless identity", name)

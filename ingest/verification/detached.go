@@ -45,6 +45,9 @@ func VerifyChecksums(a *Artifact, list *Artifact, docs []Document, x Expectation
 		if err := x.Validate(); err != nil {
 			return nil, err
 		}
+		if x.RequireLog {
+			return nil, trust.Failure(trust.ReasonBadSignature, "a clearsigned list is in no transparency log")
+		}
 		var r *Result
 		if r, text, err = x.clearsigned(docs[0]); err != nil {
 			return nil, err
@@ -502,7 +505,7 @@ func VerifyAuthenticode(a *Artifact, x Expectation) ([]*Result, error) {
 	if err := x.Validate(); err != nil {
 		return nil, err
 	}
-	if len(x.Types) > 0 || a.open == nil {
+	if len(x.Types) > 0 || a.open == nil || x.RequireLog {
 		return nil, ErrNoSignature
 	}
 	r, err := a.open()

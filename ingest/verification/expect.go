@@ -174,6 +174,12 @@ func (x *Expectation) accept(s trust.Signer, cert *x509.Certificate) (string, er
 		return "", trust.Failure(trust.ReasonUntrustedSigner, "signed by %s, expected %s", s, x.Identity+x.IdentityRegexp)
 	case byAccepted:
 		by, err := x.Accepted.Accepted(s)
+		if err == nil && s.Kind == trust.SignerSSH && s.KeyDigest != "" {
+			// One key under two names: a revocation of either counts.
+			if _, kerr := x.Accepted.Accepted(trust.Signer{Kind: trust.SignerKey, KeyDigest: s.KeyDigest}); errors.Is(kerr, ErrRevoked) {
+				by, err = "", kerr
+			}
+		}
 		if err != nil {
 			var v *trust.VerifyError
 			if errors.As(err, &v) {

@@ -199,6 +199,9 @@ func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 		r.Document, r.Format = d.Name, f
 		return []*Result{r}, nil
 	}
+	if x.RequireLog && f != FormatUnknown && f != FormatBundle && f != FormatCosign && f != FormatPyPI {
+		return nil, trust.Failure(trust.ReasonBadSignature, "a %s signature is in no transparency log", f)
+	}
 	switch f {
 	case FormatUnknown:
 		return nil, trust.Undecidable(trust.ReasonMalformed, "the signature is empty")
@@ -308,6 +311,9 @@ func (t *target) bundle(b []byte, d Document, x *Expectation) (*Result, error) {
 		return nil, trust.Failure(trust.ReasonUntrustedSigner, "bundle is signed with a certificate, one of the given keys is expected")
 	}
 	if !fulcio(cert) {
+		if x.RequireLog {
+			return nil, trust.Failure(trust.ReasonBadSignature, "bundle without transparency log entry")
+		}
 		return t.byCertificate(c, cert, x)
 	}
 	if len(x.Roots) > 0 {

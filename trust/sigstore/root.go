@@ -43,6 +43,10 @@ type Root struct {
 	material root.TrustedMaterial
 	cas      []root.CertificateAuthority
 	info     RootInfo
+
+	once       sync.Once
+	keyless    *Verifier // of NewVerifier
+	keylessErr error
 }
 
 // Info identifies the root.

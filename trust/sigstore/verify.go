@@ -48,9 +48,17 @@ type Verifier struct {
 
 // NewVerifier verifies keyless bundles of an instance with transparency log and
 // certificate log, such as the public-good one: one log entry, one observed time, one SCT.
+// The verifier of one root is made once.
 func NewVerifier(r *Root) (*Verifier, error) {
-	return newVerifier(InstancePublic, r, nil, "", true,
-		verify.WithTransparencyLog(threshold), verify.WithObserverTimestamps(threshold), verify.WithSignedCertificateTimestamps(threshold))
+	made := func() (*Verifier, error) {
+		return newVerifier(InstancePublic, r, nil, "", true,
+			verify.WithTransparencyLog(threshold), verify.WithObserverTimestamps(threshold), verify.WithSignedCertificateTimestamps(threshold))
+	}
+	if r == nil {
+		return made()
+	}
+	r.once.Do(func() { r.keyless, r.keylessErr = made() })
+	return r.keyless, r.keylessErr
 }
 
 // NewKeyVerifier verifies bundles that a key of the set signed for the usage;
