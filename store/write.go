@@ -76,6 +76,11 @@ func (s *Store) write(ctx context.Context, doing string, f func(*writeTx) error)
 	if err == nil {
 		err = tx.Commit()
 	}
+	// A cancelled context rolls the transaction back behind our back; what is left to
+	// see of it may be that the transaction is over.
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		err = s.at("committed")
 	}
