@@ -90,6 +90,8 @@ type Gate struct {
 	Continuity Continuity
 	// Advisories is nil where the configuration switches them off.
 	Advisories Advisories
+	// Alarm writes misbehaviour of an upstream to the log; nil for none. *store.Store has it.
+	Alarm func(ctx context.Context, about, detail string, proof []byte) error
 	// Contents looks inside packages; nil where the configuration switches it off.
 	Contents *Contents
 	// Approve is nil where the policy names no approvers.

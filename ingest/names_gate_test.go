@@ -75,3 +75,31 @@ func TestAliasIsHeld(t *testing.T) {
 		t.Errorf("%s %v", r.Components[0].Verdict, findings(r.Components[0]))
 	}
 }
+
+// TestChangedBytesRaiseAnAlarm: other bytes under a version that was accepted
+// are blocked, and the log keeps both digests.
+func TestChangedBytesRaiseAnAlarm(t *testing.T) {
+	m := &memory{}
+	first := comp(t, "pkg:npm/a@1.0.0")
+	var alarms []string
+	g := gate(t, &registry{}, m)
+	g.Alarm = func(_ context.Context, about, _ string, proof []byte) error {
+		alarms = append(alarms, about+" "+string(proof))
+		return nil
+	}
+	if r := check(t, g, ingest.Request{Inventory: inventory(first)}); r.ExitCode != ingest.ExitAllowed || len(alarms) != 0 {
+		t.Fatalf("first sight: exit %d, alarms %q", r.ExitCode, alarms)
+	}
+	other := comp(t, "pkg:npm/a@1.0.0")
+	other.Artifacts = comp(t, "pkg:npm/b@1.0.0").Artifacts
+	if r := check(t, g, ingest.Request{Inventory: inventory(other), DryRun: true}); r.Verdict != trust.Block || len(alarms) != 0 {
+		t.Errorf("dry run: %s, alarms %q", r.Verdict, alarms)
+	}
+	r := check(t, g, ingest.Request{Inventory: inventory(other)})
+	if r.Verdict != trust.Block || !slices.Contains(findings(r.Components[0]), "changed-upstream") {
+		t.Errorf("%s %v", r.Verdict, findings(r.Components[0]))
+	}
+	if len(alarms) != 1 || !strings.Contains(alarms[0], first.Artifacts[0].Digests[0].Value) || !strings.Contains(alarms[0], other.Artifacts[0].Digests[0].Value) {
+		t.Errorf("alarms %q", alarms)
+	}
+}

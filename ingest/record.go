@@ -100,6 +100,9 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		}
 		c.Accept = append(c.Accept, acceptances(it, q.Baseline)...)
 	}
+	if err := g.alarms(ctx, work); err != nil {
+		return errors.Join(ErrRecord, err)
+	}
 	done, err := g.Memory.Record(ctx, c)
 	if err != nil {
 		return errors.Join(ErrRecord, err)

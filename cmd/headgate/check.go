@@ -193,6 +193,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	g.Unsupported = ecosystems.Unsupported
 	g.Internal = set.policy.Config().Policy.InternalNamespaces
 	g.Private = adapters.private
+	g.Alarm = s.Alarm
 	if set.policy.Config().Inspection.Mode == "off" {
 		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")
 	} else {
