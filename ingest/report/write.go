@@ -27,7 +27,9 @@ var writers = map[string]writer{
 }
 
 // Formats are the names of all formats, sorted.
-func Formats() []string { return []string{"cyclonedx", "html", "json", "junit", "markdown", "sarif", "text"} }
+func Formats() []string {
+	return []string{"cyclonedx", "html", "json", "junit", "markdown", "sarif", "text"}
+}
 
 // Output is one -o flag: a format and where it goes; an empty Path is standard output.
 type Output struct {
