@@ -28,7 +28,15 @@ import (
 type auditFlags struct {
 	failOn, since, at string
 	refresh           bool
+	hookFormat        string
 }
+
+// Names of the variables with the webhook's URL, which is a secret with most
+// receivers, and the secret that signs its messages.
+const (
+	hookURLEnv    = "HEADGATE_WEBHOOK"
+	hookSecretEnv = "HEADGATE_WEBHOOK_SECRET"
+)
 
 func (c *Command) auditCommand() *cobra.Command {
 	o := &options{}
@@ -65,6 +73,13 @@ Exit codes: 0 allowed, 1 stopped by policy, 2 evidence or a source unreachable,
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err}
 			}
+			var hook *audit.Hook
+			if u := c.Getenv(hookURLEnv); u != "" {
+				hook = &audit.Hook{URL: u, Format: audit.HookFormat(f.hookFormat), Secret: []byte(c.Getenv(hookSecretEnv))}
+				if err := hook.Check(); err != nil {
+					return usage("$%s: %w", hookURLEnv, err)
+				}
+			}
 			r, err := c.auditRun(cmd.Context(), o, f, args)
 			if err != nil {
 				return err
@@ -72,10 +87,17 @@ Exit codes: 0 allowed, 1 stopped by policy, 2 evidence or a source unreachable,
 			if err := c.write(r, outs, o); err != nil {
 				return err
 			}
+			if hook != nil && r.RunID != "" {
+				// A receiver that is down does not change what was found.
+				if err := hook.Send(cmd.Context(), r); err != nil {
+					c.warn(err.Error())
+				}
+			}
 			return stopped(r.ExitCode)
 		},
 	}
 	fl := cmd.Flags()
+	fl.StringVar(&f.hookFormat, "webhook-format", string(audit.HookJSON), "form of the message about new findings that goes to $"+hookURLEnv+", signed with $"+hookSecretEnv+": json or slack")
 	fl.StringVar(&f.failOn, "fail-on", string(audit.FailOnAny), "what makes the exit code: any finding, or only new ones")
 	fl.StringVar(&f.since, "since", "", "compare with the last audit by this time (2006-01-02 or RFC 3339) instead of the last one")
 	fl.StringVar(&f.at, "at", "", "judge as of an earlier moment (2006-01-02 or RFC 3339), by what was recorded then; records nothing")
