@@ -8,10 +8,12 @@ import (
 
 // trimmed are the fields of an entry of package-lock.json that say nothing
 // about which packages there are. Syft spends two thirds of its time on them
-// (licences, edges of the graph); the second reading is about the packages.
+// (licences, edges of the graph, hashes of every field); the second reading is
+// about which packages there are, and the digests are the own reader's.
 var trimmed = map[string]bool{
 	"license": true, "engines": true, "funding": true, "dependencies": true, "peerDependencies": true, "peerDependenciesMeta": true,
 	"optionalDependencies": true, "devDependencies": true, "bin": true, "os": true, "cpu": true, "libc": true, "deprecated": true, "hasInstallScript": true, "workspaces": true,
+	"integrity": true, "optional": true, "peer": true, "devOptional": true,
 }
 
 // trim returns what Syft is given to read of a file: for package-lock.json 2 and 3
