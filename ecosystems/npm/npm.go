@@ -314,6 +314,7 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		return c.res, nil
 	}
 	c.source(locked)
+	c.further(comp)
 
 	p, src, err := a.pack(ctx, c.base, r.Package)
 	if err != nil {
@@ -379,6 +380,18 @@ func (c *collection) stated(comp sbom.Component, locked trust.Artifact) bool {
 		return false
 	}
 	return true
+}
+
+// further judges what a source states beside the first artifact (an SBOM can name
+// several downloads). A release has one tarball: another location is no source of
+// it, and other bytes are not it.
+func (c *collection) further(comp sbom.Component) {
+	for _, a := range comp.Artifacts[min(1, len(comp.Artifacts)):] {
+		c.source(a)
+		if a.Digests.Compare(comp.Artifacts[0].Digests) == trust.Disagree {
+			c.add(adapter.Refuted(trust.CheckLockfile, c.r, a, trust.ReasonWrongDigest, "the source states two different tarballs of one release: %s and %s", comp.Artifacts[0].Digests.Strongest(), a.Digests.Strongest()))
+		}
+	}
 }
 
 // source judges the URL that the lock file states.
