@@ -44,3 +44,13 @@ func TestByteOrderMark(t *testing.T) {
 		t.Errorf("%q %q", cs, ps)
 	}
 }
+
+// A requirements file that includes another one can be read, whatever Syft
+// thinks of the line; one with a line that neither understands cannot.
+func TestIncludedRequirements(t *testing.T) {
+	const hash = " --hash=sha256:0000000000000000000000000000000000000000000000000000000000000001\n"
+	inv := mustOpen(t, write(t, t.TempDir(), map[string]string{"requirements.txt": "-r deps/extra.txt\nleft==1.0" + hash, "deps/extra.txt": "right==2.0" + hash}))
+	if cs, ps := list(inv); len(ps) != 0 || !slices.Contains(cs, "pkg:pypi/right@2.0") || !slices.Contains(cs, "pkg:pypi/left@1.0") {
+		t.Errorf("%q %q", cs, ps)
+	}
+}
