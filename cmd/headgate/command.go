@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/audit"
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom/revision"
@@ -112,7 +113,11 @@ func (c *Command) Run(ctx context.Context) (code int) {
 	quiet := errors.As(err, &x) && x.quiet
 	if err != nil && !quiet {
 		if ctx.Err() != nil {
-			fmt.Fprintln(c.Stderr, "headgate: interrupted: nothing was recorded")
+			if errors.Is(err, audit.ErrCutShort) {
+				fmt.Fprintln(c.Stderr, "headgate: interrupted: what was settled is kept, and the same audit goes on from there")
+			} else {
+				fmt.Fprintln(c.Stderr, "headgate: interrupted: nothing was recorded")
+			}
 			return ingest.ExitInternal
 		}
 		for i, line := range strings.Split(err.Error(), "\n") {
