@@ -206,7 +206,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	if o.noReuse {
 		g.Reuse = -1
 	}
-	people, err := approvers(set.policy)
+	people, err := c.approvers(o, set.policy)
 	if err != nil {
 		return nil, usage("%s: %w", set.origin, err)
 	}
@@ -234,37 +234,6 @@ func (c *Command) person(flag string) (string, error) {
 		}
 	}
 	return "", usage("nobody is named: say who you are with --by NAME")
-}
-
-// approvers makes the checked set of the policy's approvers; nil if it names none.
-func approvers(p *policies.Policy) (*approval.Approvers, error) {
-	var list []approval.Approver
-	for _, a := range p.Config().Approvers {
-		var cred approval.Credential
-		var err error
-		switch {
-		case a.SSH != "":
-			cred, err = approval.SSHCredential(a.SSH)
-		case a.PublicKey != "":
-			cred, err = approval.KeyCredential([]byte(a.PublicKey))
-		default:
-			// Needs a Sigstore or X.509 verifier of messages, which approvals made by
-			// this command never have.
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("approver %q: %w", a.Name, err)
-		}
-		rules := a.Rules
-		if len(rules) == 0 {
-			rules = []string{"*"}
-		}
-		list = append(list, approval.Approver{Name: a.Name, Credentials: []approval.Credential{cred}, Scope: a.Scope, Rules: rules})
-	}
-	if len(list) == 0 {
-		return nil, nil
-	}
-	return approval.NewApprovers(list)
 }
 
 // approve verifies, for every finding that holds, the approvals at hand. What

@@ -182,7 +182,7 @@ func (c *Command) policyCommand() *cobra.Command {
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: errors.Unwrap(err)}
 			}
-			if _, err := approvers(set.policy); err != nil {
+			if _, err := c.approvers(lo, set.policy); err != nil {
 				return usage("%s: %w", set.origin, err)
 			}
 			fmt.Fprintf(c.Stdout, "%s: %s, %d rules, no error\n", report.Clean(set.origin), report.Clean(set.policy.Name()), len(set.policy.Rules()))

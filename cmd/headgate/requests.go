@@ -171,7 +171,7 @@ key in ssh-agent. Approver and requester are different people.`,
 			if err != nil {
 				return err
 			}
-			people, err := approvers(set.policy)
+			people, err := c.approvers(o, set.policy)
 			if err != nil {
 				return usage("%s: %w", set.origin, err)
 			}
