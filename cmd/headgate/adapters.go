@@ -110,7 +110,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 		}
 	}
 	list, err := ecosystems.All(ecosystems.Config{
-		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: s,
+		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: s, Downloads: o.downloads,
 	})
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems"
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/downloads"
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom"
@@ -148,6 +149,13 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 	if err != nil {
 		return nil, err
 	}
+	// A directory brings the downloads of its configuration along; they are judged in
+	// full every time, for their bytes are what somebody serves today.
+	if inv.Source.Scheme == "dir" {
+		if err := downloads.Add(inv, o.downloads, ConfigFile); err != nil {
+			return nil, &exitError{code: ingest.ExitUsage, err: err}
+		}
+	}
 	q := ingest.Request{
 		Command: call.command, Inventory: inv, Origin: set.origin, Notes: set.notes, GateEdits: set.edits,
 		Requester: c.requester(o), Bytes: o.bytes, DryRun: call.dryRun || o.dryRun, Baseline: call.baseline,
@@ -182,6 +190,10 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 // gate puts the gate together.
 func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, error) {
 	o.registries = set.policy.Config().Registries
+	var err error
+	if o.downloads, err = downloads.From(set.policy.Config()); err != nil {
+		return nil, &exitError{code: ingest.ExitUsage, err: err}
+	}
 	adapters, err := c.adapters(o, s)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/headgate/headgate/ecosystems/generic"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/audit"
 	"github.com/headgate/headgate/ingest/report"
@@ -140,6 +141,7 @@ type options struct {
 	store                string
 	trustedRoot, npmKeys string
 	registries           map[string][]policies.Registry
+	downloads            []generic.Download
 	offline, bytes       bool
 	output               []string
 	quiet, verbose       bool
