@@ -134,7 +134,7 @@ type Exception struct {
 	// Reason is why, for people and reports.
 	Reason string `yaml:"reason"`
 	// Until is the last day, "2006-01-02" in UTC, at most MaxExceptionDays ahead.
-	Until string `yaml:"until"`
+	Until Day `yaml:"until"`
 }
 
 // Approver is a person whose approvals count. Exactly one identity is given.
@@ -259,6 +259,18 @@ func (s *Strings) UnmarshalYAML(n *yaml.Node) error {
 		return nil
 	}
 	return n.Decode((*[]string)(s))
+}
+
+// Day is a day as policies write it, "2006-01-02", quoted or not: YAML takes an
+// unquoted one for a time of day, which nobody means.
+type Day string
+
+func (Day) yamlScalar() {}
+
+// UnmarshalYAML reads the day as it is written.
+func (d *Day) UnmarshalYAML(n *yaml.Node) error {
+	*d = Day(n.Value)
+	return nil
 }
 
 // Duration is a time span as policies write it: whole numbers of d, h, m.
@@ -618,15 +630,15 @@ func (e *Exception) validate() error {
 	if strings.TrimSpace(e.Reason) == "" {
 		return errors.New("no reason")
 	}
-	if _, err := time.Parse(time.DateOnly, e.Until); err != nil {
-		return fmt.Errorf("until is %q, want a day such as 2006-01-02", clip(e.Until))
+	if _, err := time.Parse(time.DateOnly, string(e.Until)); err != nil {
+		return fmt.Errorf("until is %q, want a day such as 2006-01-02", clip(string(e.Until)))
 	}
 	return nil
 }
 
 // end returns the first moment at which the exception no longer holds.
 func (e *Exception) end() time.Time {
-	t, err := time.Parse(time.DateOnly, e.Until)
+	t, err := time.Parse(time.DateOnly, string(e.Until))
 	if err != nil {
 		return time.Time{}
 	}

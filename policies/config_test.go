@@ -220,3 +220,16 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// A day needs no quotes, as the file that init writes has it.
+func TestDayUnquoted(t *testing.T) {
+	for _, until := range []string{"2030-05-18", `"2030-05-18"`, "'2030-05-18'"} {
+		cfg, err := ParseConfig([]byte("version: 1\nexceptions:\n  - release: pkg:npm/x@1\n    digests: [\"sha256:" + strings.Repeat("a", 64) + "\"]\n    rules: [cooldown]\n    reason: looked at it\n    until: " + until + "\n"))
+		if err != nil || len(cfg.Exceptions) != 1 || cfg.Exceptions[0].Until != "2030-05-18" {
+			t.Errorf("%s: %v", until, err)
+		}
+	}
+	if _, err := ParseConfig([]byte("version: 1\nexceptions:\n  - release: pkg:npm/x@1\n    digests: [\"sha256:" + strings.Repeat("a", 64) + "\"]\n    rules: [cooldown]\n    reason: r\n    until: [2030-05-18]\n")); err == nil {
+		t.Error("a list was taken for a day")
+	}
+}

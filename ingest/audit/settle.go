@@ -260,7 +260,7 @@ func exceptionEnds(es []policies.Exception) map[trust.Release]time.Time {
 			continue // the policy was not loaded with it
 		}
 		// The day itself still counts.
-		if day, err := time.Parse(time.DateOnly, e.Until); err == nil && day.AddDate(0, 0, 1).After(out[rel]) {
+		if day, err := time.Parse(time.DateOnly, string(e.Until)); err == nil && day.AddDate(0, 0, 1).After(out[rel]) {
 			out[rel] = day.AddDate(0, 0, 1)
 		}
 	}
