@@ -49,21 +49,21 @@ func TestAdvisoryWeb(t *testing.T) {
 	defer elsewhere.Close()
 	web := ingest.NewWeb("headgate/test", []string{strings.TrimPrefix(srv.URL, "http://")}, false)
 	web.Sleep = func(context.Context, time.Duration) error { return nil }
-	get := func(path string) (answer string, err error, requests int64) {
+	get := func(path string) (answer string, requests int64, err error) {
 		asked.Store(0)
 		b, err := web.Get(t.Context(), srv.URL+path)
-		return string(b), err, asked.Load()
+		return string(b), asked.Load(), err
 	}
-	if s, err, n := get("/flaky"); s != "ok" || err != nil || n != 3 {
+	if s, n, err := get("/flaky"); s != "ok" || err != nil || n != 3 {
 		t.Errorf("flaky: %q %v after %d", s, err, n)
 	}
-	if _, err, n := get("/missing"); err == nil || n != 1 {
+	if _, n, err := get("/missing"); err == nil || n != 1 {
 		t.Errorf("missing: %v after %d", err, n)
 	}
-	if _, err, _ := get("/away"); err == nil {
+	if _, _, err := get("/away"); err == nil {
 		t.Error("a redirect to another host was followed")
 	}
-	if _, err, n := get("/endless"); err == nil || n != 1 {
+	if _, n, err := get("/endless"); err == nil || n != 1 {
 		t.Errorf("endless: %v after %d", err, n)
 	}
 	for r, want := range map[string]int64{"5-9/10": 5, "0-0/*": 0, "5-9": -1, "x-9/10": -1, "-5/10": -1, "": -1} {

@@ -175,8 +175,11 @@ func (g *Gate) describe(it *item) {
 	})
 }
 
-// seen compares the component with what the store holds of the same release.
+// seen compares the component with what the store holds of the same release. A
+// source whose digest upstream itself refutes is what is wrong then: nobody
+// changed the published bytes, and the failed evidence stops it.
 func (it *item) seen() (pinned, changed bool) {
+	differs := false
 	for _, k := range it.known {
 		if k.Release != it.in.Component.Release {
 			continue
@@ -185,10 +188,13 @@ func (it *item) seen() (pinned, changed bool) {
 		case trust.Agree:
 			pinned = true
 		case trust.Disagree:
-			changed = true
+			differs = true
 		}
 	}
-	return pinned && !changed, changed
+	refuted := slices.ContainsFunc(it.in.Evidence, func(e trust.Evidence) bool {
+		return e.Outcome == trust.Failed && e.Reason == trust.ReasonWrongDigest
+	})
+	return pinned && !differs, differs && !refuted
 }
 
 // compare compares artifacts by name. Every artifact of now must be known with

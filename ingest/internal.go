@@ -19,13 +19,6 @@ func (g *Gate) internal(c sbom.Component) bool {
 
 func (g *Gate) private(p trust.Package) bool { return g.Private != nil && g.Private(p) }
 
-// ours reports whether a package is of the project's own namespaces, wherever it
-// comes from: no public service is told of it.
-func (g *Gate) ours(p trust.Package) bool {
-	_, ok := names.Internal(g.Internal, p)
-	return ok
-}
-
 func unaskedInternal(c sbom.Component) trust.Evidence {
 	return trust.Evidence{
 		Check: trust.CheckMetadata, Outcome: trust.Absent, Release: c.Release, Reason: trust.ReasonPrivate,

@@ -174,9 +174,9 @@ func join(kind string, kv ...string) string {
 }
 
 // quote escapes the separators of Identity, so that no value can forge a field.
-func quote(s string) string {
-	return strings.NewReplacer("%", "%25", ";", "%3B", "\n", "%0A", "\r", "%0D").Replace(s)
-}
+func quote(s string) string { return separators.Replace(s) }
+
+var separators = strings.NewReplacer("%", "%25", ";", "%3B", "\n", "%0A", "\r", "%0D")
 
 func short(h string) string {
 	if len(h) > 16 {

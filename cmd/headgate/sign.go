@@ -32,15 +32,14 @@ const (
 
 // signerFlags say who signs.
 type signerFlags struct {
-	key, certificate, chain string
-	token                   string
-	tokenFile               string
-	issuer, clientID        string
-	fulcio, rekor, tsa      string
-	rekorVersion            int
-	config                  string
-	device, noBrowser       bool
-	noLog                   bool
+	key, certificate   string
+	token              string
+	tokenFile          string
+	issuer, clientID   string
+	fulcio, rekor, tsa string
+	rekorVersion       int
+	config             string
+	device             bool
 }
 
 type signFlags struct {

@@ -14,12 +14,6 @@ import (
 	"github.com/headgate/headgate/trust"
 )
 
-// ages are how old facts may be before an audit asks for them again. Signatures
-// do not change; what registries say without signing it does, and comes with the
-// same answer. Advisories are looked up in every audit, and trust roots age by
-// their own rules.
-const recordAge = 24 * time.Hour
-
 // forever is the age of evidence when judging as of an earlier moment.
 const forever = 100 * 365 * 24 * time.Hour
 

@@ -239,11 +239,9 @@ func (r *reader) version(c *sbom.Component, s stated) {
 func (r *reader) qualifiers(c *sbom.Component, s *stated) {
 	q := purlQualifiers(s.purl)
 	if v := q["vcs_url"]; v != "" {
-		origin, commit, _ := strings.Cut(strings.TrimPrefix(v, "git+"), "@")
+		origin, commit := strings.TrimPrefix(v, "git+"), ""
 		if at := strings.LastIndexByte(v, '@'); at > strings.LastIndexByte(v, '/') {
 			origin, commit = strings.TrimPrefix(v[:at], "git+"), v[at+1:]
-		} else {
-			origin, commit = strings.TrimPrefix(v, "git+"), ""
 		}
 		c.Kind, c.Origin, c.Commit = sbom.KindGit, origin, commit
 		if d, err := trust.NewDigest(trust.GitCommit, commit); err == nil {

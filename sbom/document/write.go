@@ -69,7 +69,8 @@ func WriteCycloneDX(w io.Writer, inv *sbom.Inventory, opt WriteOptions) error {
 		Properties: properties(opt.Document),
 	}
 	if version < cdx.SpecVersion1_5 {
-		bom.Metadata.Tools = &cdx.ToolsChoice{Tools: &[]cdx.Tool{{Name: "headgate", Version: opt.Tool}}} //nolint:staticcheck // the only form of these versions
+		//lint:ignore SA1019 the only form that these versions have
+		bom.Metadata.Tools = &cdx.ToolsChoice{Tools: &[]cdx.Tool{{Name: "headgate", Version: opt.Tool}}}
 	}
 	if !opt.Time.IsZero() {
 		bom.Metadata.Timestamp = opt.Time.UTC().Format(time.RFC3339)
