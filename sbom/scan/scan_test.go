@@ -1,7 +1,6 @@
 package scan
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -401,28 +400,4 @@ func mustComponents(t *testing.T, fsys fs.FS) []sbom.Component {
 		t.Fatal(err)
 	}
 	return inv.Components
-}
-
-func TestTrim(t *testing.T) {
-	in := `{"name":"app", "lockfileVersion":3,"x":[1,{"packages":2}],"packages":{"":{"name":"app","workspaces":["a"]},"node_modules/a\"b":{"version":"1.0.0", "dependencies":{"b":"{\"}"},"dev":true,"license":"MIT"},"n":null},"z":-1.5e3}`
-	want := `{"name":"app","lockfileVersion":3,"x":[1,{"packages":2}],"packages":{"":{"name":"app","workspaces":null},"node_modules/a\"b":{"version":"1.0.0","dependencies":null,"dev":true,"license":null},"n":null},"z":-1.5e3}`
-	if got := string(trim(lockfile.PackageLock, []byte(in))); got != want {
-		t.Errorf("%s", got)
-	}
-	for _, s := range []string{"", "[]", "{", `{"dependencies":{}}`, "7"} {
-		if got := string(trim(lockfile.PackageLock, []byte(s))); got != s {
-			t.Errorf("%q became %q", s, got)
-		}
-	}
-}
-
-func FuzzTrim(f *testing.F) {
-	f.Add([]byte(lock("left", "1.0.0", "")))
-	f.Add([]byte(`{"packages":{"a":{"license":{"x":[1,"\""]}}},"packages":[]}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		out := trim(lockfile.PackageLock, b)
-		if !bytes.Equal(out, b) && !jsonValid(out) {
-			t.Errorf("%q became %q", b, out)
-		}
-	})
 }

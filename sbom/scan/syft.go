@@ -30,6 +30,7 @@ import (
 
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/sbom/lockfile"
+	"github.com/headgate/headgate/sbom/scan/trim"
 	"github.com/headgate/headgate/trust"
 )
 
@@ -118,7 +119,7 @@ func (t *tree) bySyft(name string, format lockfile.Format, content []byte) (out 
 			out, err = nil, fmt.Errorf("the cataloger panicked: %v", r)
 		}
 	}()
-	out, _, err = cataloger().Catalog(t.ctx, &oneFile{tree: t, path: name, content: trim(format, content)})
+	out, _, err = cataloger().Catalog(t.ctx, &oneFile{tree: t, path: name, content: trim.Lock(format, content)})
 	return out, err
 }
 

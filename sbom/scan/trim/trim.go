@@ -1,4 +1,9 @@
-package scan
+// Package trim cuts package-lock.json down to what says which packages there
+// are, for the second reading of it by Syft.
+//
+// It refuses to change what it does not know: any other file, and anything that is
+// not sound JSON, comes back as it was.
+package trim
 
 import (
 	"encoding/json"
@@ -16,10 +21,10 @@ var trimmed = map[string]bool{
 	"integrity": true, "optional": true, "peer": true, "devOptional": true,
 }
 
-// trim returns what Syft is given to read of a file: for package-lock.json 2 and 3
+// Lock returns what Syft is given to read of a file: for package-lock.json 2 and 3
 // the entries without the fields above, for everything else, and for
 // everything that is not sound JSON, the file itself.
-func trim(format lockfile.Format, b []byte) []byte {
+func Lock(format lockfile.Format, b []byte) []byte {
 	if format != lockfile.PackageLock || !json.Valid(b) {
 		return b
 	}
