@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,9 +55,10 @@ func (o *osvHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/npm/all.zip":
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
-		for id, rec := range o.records {
+		// In one order: what is continued must be the same document.
+		for _, id := range slices.Sorted(maps.Keys(o.records)) {
 			f, _ := z.Create(id + ".json")
-			io.WriteString(f, rec)
+			io.WriteString(f, o.records[id])
 		}
 		z.Close()
 		w.Header().Set("ETag", `"v1"`)
