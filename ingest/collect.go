@@ -13,14 +13,6 @@ import (
 	"github.com/headgate/headgate/trust"
 )
 
-// KindHandler is an Adapter that says which kinds of component, besides those of
-// registries, it has an own answer for. Without it an adapter is never asked
-// about git, path, workspace, URL and bundled dependencies, whose purl may name
-// a registry package that is not what is used.
-type KindHandler interface {
-	Handles(kind sbom.Kind) bool
-}
-
 // maxEvidence bounds what one adapter may return about one component.
 const maxEvidence = 10_000
 
@@ -182,7 +174,7 @@ func asks(a adapter.Adapter, k sbom.Kind) bool {
 	case sbom.KindRegistry, sbom.KindToolchain, sbom.KindUnknown:
 		return true
 	}
-	h, ok := a.(KindHandler)
+	h, ok := a.(adapter.KindHandler)
 	return ok && h.Handles(k)
 }
 
@@ -195,30 +187,16 @@ func internal(c sbom.Component, detail string) trust.Evidence {
 
 // unasked is the evidence of components that no adapter is asked about.
 func unasked(c sbom.Component, hasAdapter bool) trust.Evidence {
-	ev := trust.Evidence{Check: trust.CheckMetadata, Outcome: trust.Absent, Release: c.Release}
-	if len(c.Artifacts) == 1 {
-		ev.Artifact = c.Artifacts[0]
-	}
-	switch c.Kind {
-	case sbom.KindPath, sbom.KindWorkspace:
-		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonLocal
-		ev.Detail = "local code of the project: no upstream, nothing to verify"
-	case sbom.KindGit:
-		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotOffered
-		ev.Detail = "comes from a git repository, not from the registry whose name it bears; no registry vouches for it"
-	case sbom.KindURL:
-		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotOffered
-		ev.Detail = "comes from a URL that is no registry; nobody vouches for it"
-	case sbom.KindBundled:
-		ev.Check, ev.Reason = trust.CheckSource, trust.ReasonNotPublished
-		ev.Detail = "bundled inside another package, whose artifact covers it; it has no record of its own"
-	default:
-		ev.Reason = trust.ReasonNoAdapter
-		ev.Detail = fmt.Sprintf("headgate has no adapter for the ecosystem %q", c.Release.Package.Type)
-		if hasAdapter {
-			ev.Detail = fmt.Sprintf("components of kind %q are not looked up", c.Kind)
+	if c.Kind != sbom.KindToolchain {
+		if ev, ok := adapter.Elsewhere(c, "a registry"); ok && (hasAdapter || ev.Reason == trust.ReasonLocal) {
+			return ev
 		}
-		ev.Remedy = "headgate ecosystems"
 	}
+	detail := fmt.Sprintf("headgate has no adapter for the ecosystem %q", c.Release.Package.Type)
+	if hasAdapter {
+		detail = fmt.Sprintf("components of kind %q are not looked up", c.Kind)
+	}
+	ev := adapter.Missing(trust.CheckMetadata, c.Release, adapter.Stated(c), trust.ReasonNoAdapter, "%s", detail)
+	ev.Remedy = "headgate ecosystems"
 	return ev
 }

@@ -48,6 +48,14 @@ type Prefetcher interface {
 	Prefetch(ctx context.Context, cs []sbom.Component)
 }
 
+// KindHandler is an Adapter that says which kinds of component, besides those of
+// registries, it has an answer of its own for. Without it an adapter is never asked
+// about git, path, workspace, URL and bundled dependencies, whose purl may name
+// a registry package that is not what is used.
+type KindHandler interface {
+	Handles(kind sbom.Kind) bool
+}
+
 // Blob is a verified artifact. It is backed by memory or by an unlinked
 // temporary file, never by a path that somebody else could reopen.
 type Blob interface {

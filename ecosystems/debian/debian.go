@@ -91,19 +91,10 @@ func (e *notListed) Error() string {
 // Collect looks the package up in the signed indexes of its distribution.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := trust.Artifact{}
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
-	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from an archive (%s %s)", c.Kind, c.Origin))
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if e, ok := adapter.Elsewhere(c, "an archive of a distribution"); ok {
+		return one(e)
 	}
 	if len(c.Artifacts) > 1 {
 		return one(adapter.Doubtful(trust.CheckRegistrySig, r, locked, trust.ReasonUnsupported, "the source states %d files of one package, which has one", len(c.Artifacts)))

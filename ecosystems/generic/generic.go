@@ -89,22 +89,19 @@ func (a *Adapter) Describe() adapter.Description {
 	}
 }
 
+// Handles says that downloads by their URL are what the adapter is for.
+func (a *Adapter) Handles(k sbom.Kind) bool { return k == sbom.KindURL }
+
 // Collect fetches the file and holds it against every expectation. If one does
 // not hold, nothing comes out as verified.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	var locked trust.Artifact
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
-	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	case sbom.KindGit, sbom.KindBundled, sbom.KindToolchain:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "is no plain download (%s)", c.Kind))
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if c.Kind != sbom.KindURL {
+		if e, ok := adapter.Elsewhere(c, "a plain download"); ok {
+			return one(e)
+		}
 	}
 	want, err := a.expectation(c)
 	if err != nil {

@@ -750,3 +750,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestTheGateAsksAboutDownloads: the gate asks an adapter about kinds other than
+// those of registries only if it says that it handles them.
+func TestTheGateAsksAboutDownloads(t *testing.T) {
+	cs, err := Components([]Download{{URL: "https://files.example.com/tool", Name: "tool", Version: "1", Digest: sum("tool")}}, "headgate.yaml")
+	if err != nil || len(cs) != 1 {
+		t.Fatalf("%v, %d components", err, len(cs))
+	}
+	var h adapter.KindHandler = &Adapter{}
+	if !h.Handles(cs[0].Kind) {
+		t.Errorf("the adapter is not asked about its own components, which are of the kind %s", cs[0].Kind)
+	}
+	if h.Handles(sbom.KindGit) || h.Handles(sbom.KindPath) {
+		t.Error("the adapter wants to be asked about more than downloads")
+	}
+}

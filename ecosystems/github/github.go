@@ -108,12 +108,9 @@ type question struct {
 // Collect says whether the ref is a commit of the named repository, and what
 // was signed about its release.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
-	q := &question{Adapter: a, c: req.Component, r: req.Component.Release, dates: map[string]time.Time{}}
-	if len(q.c.Artifacts) > 0 {
-		q.locked = q.c.Artifacts[0]
-	}
+	q := &question{Adapter: a, c: req.Component, r: req.Component.Release, locked: adapter.Stated(req.Component), dates: map[string]time.Time{}}
 	if e, ok := q.elsewhere(); ok {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
+		return adapter.Only(e), nil
 	}
 	if err := q.contradiction(); err != nil {
 		q.add(adapter.Unverified(trust.CheckCommit, q.r, q.locked, err))
@@ -193,11 +190,10 @@ func (a *Adapter) explain(e trust.Evidence) trust.Evidence {
 
 // elsewhere is the evidence about components that this server does not have.
 func (q *question) elsewhere() (trust.Evidence, bool) {
-	switch q.c.Kind {
-	case sbom.KindPath, sbom.KindWorkspace:
-		return adapter.Missing(trust.CheckSource, q.r, q.locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"), true
-	case sbom.KindURL, sbom.KindBundled, sbom.KindToolchain:
-		return adapter.Missing(trust.CheckSource, q.r, q.locked, trust.ReasonNotOffered, "does not come from a repository by ref (%s)", q.c.Kind), true
+	if q.c.Kind != sbom.KindGit { // a repository by its ref is what this adapter is for
+		if e, ok := adapter.Elsewhere(q.c, "a repository of the forge by its ref"); ok {
+			return e, true
+		}
 	}
 	if s := strings.TrimRight(q.c.Registry, "/"); s != "" && s != q.o.Config.Server && s != q.o.Config.API {
 		e := adapter.Refuted(trust.CheckSource, q.r, q.locked, trust.ReasonForeignSource, "the source names the server %s, which the user's environment does not", q.c.Registry)

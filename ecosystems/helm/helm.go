@@ -82,19 +82,10 @@ func registry(c sbom.Component) string {
 // Collect compares source and index, and verifies the provenance file.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := trust.Artifact{}
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
-	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace, sbom.KindBundled:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from a chart repository (%s %s %s): nothing is signed", c.Kind, c.Origin, c.Commit))
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if e, ok := adapter.Elsewhere(c, "a chart repository"); ok {
+		return one(e)
 	}
 	source := registry(c)
 	switch {

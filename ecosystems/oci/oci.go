@@ -76,19 +76,10 @@ func digestOf(b []byte) trust.Digest {
 // beside it.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := trust.Artifact{}
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
-	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, ctx.Err()
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is built here: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from a registry (%s %s)", c.Kind, c.Origin))
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), ctx.Err() }
+	if e, ok := adapter.Elsewhere(c, "an image registry"); ok {
+		return one(e)
 	}
 	im, err := imageOf(c)
 	if err != nil {

@@ -194,9 +194,9 @@ type recorded struct {
 	m *recalled
 }
 
-// Handles implements ingest.KindHandler as the adapter behind it does.
+// Handles implements adapter.KindHandler as the adapter behind it does.
 func (p *recorded) Handles(k sbom.Kind) bool {
-	h, ok := p.Adapter.(ingest.KindHandler)
+	h, ok := p.Adapter.(adapter.KindHandler)
 	return ok && h.Handles(k)
 }
 
