@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -353,12 +352,6 @@ func (b *bar) done() {
 	if b.shown {
 		fmt.Fprint(b.c.Stderr, "\r\x1b[K")
 	}
-}
-
-func printJSON(c *Command, v any) error {
-	enc := json.NewEncoder(c.Stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func sortedTypes[V any](m map[string]V) []string {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -35,14 +35,9 @@ func (c *Command) logShow() *cobra.Command {
 		Use: "show", Short: "Print log entries as JSON lines, or the signed checkpoint",
 		Example: "  headgate log show --by alice --since 2026-01-01\n  headgate log show --checkpoint",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) (err error) {
 			if checkpoint {
-				b, err := s.Checkpoint(cmd.Context())
+				b, err := s.Checkpoint(ctx)
 				if err != nil {
 					return err
 				}
@@ -64,7 +59,7 @@ func (c *Command) logShow() *cobra.Command {
 			if f.Until, err = parseUntil(until); err != nil {
 				return err
 			}
-			es, err := s.LogEntries(cmd.Context(), f)
+			es, err := s.LogEntries(ctx, f)
 			if err != nil {
 				return err
 			}
@@ -75,7 +70,7 @@ func (c *Command) logShow() *cobra.Command {
 				}
 			}
 			return nil
-		},
+		}),
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&pkg, "package", "", "only entries about this package")
@@ -121,20 +116,17 @@ func (c *Command) logVerify() *cobra.Command {
 					return &exitError{code: ingest.ExitUsage, err: err}
 				}
 			}
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			r, err := s.VerifyLog(cmd.Context(), earlier)
-			for _, p := range r.Problems {
-				fmt.Fprintf(c.Stdout, "entry %d: %s %s %s\n", p.Index, p.Kind, report.Clean(p.ID), report.Clean(p.What))
-			}
-			if err != nil {
-				return &exitError{code: ingest.ExitStopped, err: err}
-			}
-			fmt.Fprintf(c.Stdout, "%d entries and %d rows verified, root %s\n", r.Size, r.Rows, r.Root)
-			return nil
+			return c.withStore(cmd.Context(), o, func(s *store.Store) error {
+				r, err := s.VerifyLog(cmd.Context(), earlier)
+				for _, p := range r.Problems {
+					fmt.Fprintf(c.Stdout, "entry %d: %s %s %s\n", p.Index, p.Kind, report.Clean(p.ID), report.Clean(p.What))
+				}
+				if err != nil {
+					return &exitError{code: ingest.ExitStopped, err: err}
+				}
+				fmt.Fprintf(c.Stdout, "%d entries and %d rows verified, root %s\n", r.Size, r.Rows, r.Root)
+				return nil
+			})
 		},
 	}
 	cmd.Flags().StringVar(&checkpoint, "checkpoint", "", "earlier checkpoint that the log must extend")
@@ -151,22 +143,13 @@ func (c *Command) logProve() *cobra.Command {
 		Use: "prove DECISION", Short: "Write a proof that a decision is in the log",
 		Example: "  headgate log prove d-0123456789ab --file decision.proof",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
+		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, args []string) error {
+			b, err := s.Prove(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			b, err := s.Prove(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if out == "" {
-				_, err = c.Stdout.Write(b)
-				return err
-			}
-			return report.Durable(out, 0o644, func(w io.Writer) error { _, err := w.Write(b); return err })
-		},
+			return c.writeTo(out, b)
+		}),
 	}
 	cmd.Flags().StringVar(&out, "file", "", "file to write instead of standard output")
 	o.storeFlag(cmd)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/store"
 )
 
 func parseDay(s string) (time.Time, error) {
@@ -45,12 +47,7 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 		Use: "ecosystems", Short: "What is verified in each ecosystem, and how",
 		Example: "  headgate ecosystems",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		RunE: c.onStore(o, func(_ context.Context, s *store.Store, _ []string) error {
 			as, err := c.adapters(o, s)
 			if err != nil {
 				return err
@@ -70,52 +67,10 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 			}
 			fmt.Fprintln(c.Stdout, "Components of all other ecosystems are held: headgate cannot check them.")
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	o.storeFlag(cmd)
-	return cmd
-}
-
-func (c *Command) storeCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "store", Short: "The trust store: check, gc", Example: "  headgate store check\n  headgate store gc"}
-	o := &options{}
-	gc := &cobra.Command{
-		Use: "gc", Short: "Drop evidence that no decision needs", Args: cobra.NoArgs,
-		Example: "  headgate store gc",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			r, err := s.GC(cmd.Context())
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(c.Stdout, "dropped %d pieces of evidence and %d documents; %d bytes before, %d after\n", r.Evidence, r.Blobs, r.Before, r.After)
-			return nil
-		},
-	}
-	o.storeFlag(gc)
-	check := &cobra.Command{
-		Use: "check", Short: "Verify every invariant of the store", Args: cobra.NoArgs,
-		Example: "  headgate store check",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			if err := s.Check(cmd.Context()); err != nil {
-				return &exitError{code: ingest.ExitStopped, err: err}
-			}
-			fmt.Fprintf(c.Stdout, "%s is sound\n", report.Clean(s.Path()))
-			return nil
-		},
-	}
-	o.storeFlag(check)
-	cmd.AddCommand(gc, check)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ import (
 
 func (c *Command) requestCommand() *cobra.Command {
 	o := &options{}
-	var reason, by string
+	d := &deed{what: "a request"}
 	cmd := &cobra.Command{
 		Use:   "request PURL --reason TEXT",
 		Short: "Ask for approval of a release that is held",
@@ -39,10 +40,7 @@ last check of the release, so that the approver sees what stopped it.`,
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err}
 			}
-			if strings.TrimSpace(reason) == "" {
-				return usage("a request needs a reason: --reason TEXT")
-			}
-			who, err := c.person(by)
+			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
@@ -58,8 +56,8 @@ last check of the release, so that the approver sees what stopped it.`,
 			if len(ds) == 0 {
 				return &exitError{code: ingest.ExitUsage, err: fmt.Errorf("%s was never checked, so there is nothing to approve", rel), hint: "headgate check, then ask again"}
 			}
-			d := ds[0]
-			switch d.Verdict {
+			last := ds[0]
+			switch last.Verdict {
 			case trust.Allow:
 				return usage("%s is allowed; it needs no approval", rel)
 			case trust.Block:
@@ -67,8 +65,8 @@ last check of the release, so that the approver sees what stopped it.`,
 			case trust.Undecided:
 				return usage("%s is undecided, as evidence could not be had; check again when it can be reached", rel)
 			}
-			q := store.RequestRecord{Release: rel, Artifacts: d.Artifacts, Findings: d.Findings, Decision: d.ID, Reason: reason, By: who, At: c.now(), State: store.RequestOpen}
-			for _, e := range d.Evidence {
+			q := store.RequestRecord{Release: rel, Artifacts: last.Artifacts, Findings: last.Findings, Decision: last.ID, Reason: d.reason, By: who, At: c.now(), State: store.RequestOpen}
+			for _, e := range last.Evidence {
 				q.Evidence = append(q.Evidence, e.ID())
 			}
 			id, err := s.PutRequest(ctx, q)
@@ -79,8 +77,7 @@ last check of the release, so that the approver sees what stopped it.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why it is needed (required)")
-	cmd.Flags().StringVar(&by, "by", "", "who asks; $HEADGATE_USER, then $USER")
+	d.flags(cmd, "why it is needed", "who asks")
 	o.storeFlag(cmd)
 	return cmd
 }
@@ -94,39 +91,25 @@ func (c *Command) requestsCommand() *cobra.Command {
 		Example: `  headgate requests
   headgate requests --all --json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) error {
 			f := store.RequestFilter{States: []store.RequestState{store.RequestOpen, store.RequestReopened}}
 			if all {
 				f.States = nil
 			}
-			rs, err := s.Requests(cmd.Context(), f)
+			rs, err := s.Requests(ctx, f)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				if rs == nil {
-					rs = []store.RequestRecord{}
-				}
-				return printJSON(c, rs)
-			}
-			if len(rs) == 0 {
-				fmt.Fprintln(c.Stdout, "no open requests")
-			}
-			for _, q := range rs {
-				fmt.Fprintf(c.Stdout, "%s  %s  %s  %s  by %s: %s\n", q.ID, q.State, age(c.now().Sub(q.At)), report.Clean(q.Release.PURL()), report.Clean(q.By), report.Clean(q.Reason))
+			return printList(c, asJSON, rs, "no open requests", func(q store.RequestRecord) string {
+				line := fmt.Sprintf("%s  %s  %s  %s  by %s: %s", q.ID, q.State, age(c.now().Sub(q.At)), report.Clean(q.Release.PURL()), report.Clean(q.By), report.Clean(q.Reason))
 				for _, f := range q.Findings {
 					if f.Counts() && f.Effect != trust.EffectWarn {
-						fmt.Fprintf(c.Stdout, "    %s %s: %s\n", f.Effect, report.Clean(f.Rule), report.Clean(f.Message))
+						line += fmt.Sprintf("\n    %s %s: %s", f.Effect, report.Clean(f.Rule), report.Clean(f.Message))
 					}
 				}
-			}
-			return nil
-		},
+				return line
+			})
+		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "decided ones too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
@@ -353,38 +336,31 @@ func (c *Command) sshSigner(path string) (ssh.Signer, func(), error) {
 
 func (c *Command) rejectCommand() *cobra.Command {
 	o := &options{}
-	var reason, by string
+	d := &deed{what: "a rejection"}
 	cmd := &cobra.Command{
 		Use:     "reject ID --reason TEXT",
 		Short:   "Reject a request",
 		Example: `  headgate reject q-0123456789ab --reason "use the standard library"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if strings.TrimSpace(reason) == "" {
-				return usage("a rejection needs a reason: --reason TEXT")
-			}
-			who, err := c.person(by)
+			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			q, err := s.Request(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if err := s.DecideRequest(cmd.Context(), q.ID, store.RequestRejected, who, reason, nil); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.Stdout, "%s rejected by %s: %s\n", q.ID, report.Clean(who), report.Clean(q.Release.PURL()))
-			return nil
+			return c.withStore(cmd.Context(), o, func(s *store.Store) error {
+				q, err := s.Request(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if err := s.DecideRequest(cmd.Context(), q.ID, store.RequestRejected, who, d.reason, nil); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.Stdout, "%s rejected by %s: %s\n", q.ID, report.Clean(who), report.Clean(q.Release.PURL()))
+				return nil
+			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why not (required)")
-	cmd.Flags().StringVar(&by, "by", "", "who rejects; $HEADGATE_USER, then $USER")
+	d.flags(cmd, "why not", "who rejects")
 	o.storeFlag(cmd)
 	return cmd
 }

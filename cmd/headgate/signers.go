@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -75,28 +74,13 @@ func (c *Command) signersList() *cobra.Command {
 }
 
 func (c *Command) listAcceptances(cmd *cobra.Command, o *options, f store.AcceptanceFilter, asJSON bool) error {
-	s, err := c.openStore(cmd.Context(), o, false)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	as, err := s.Acceptances(cmd.Context(), f)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		if as == nil {
-			as = []store.Acceptance{}
+	return c.withStore(cmd.Context(), o, func(s *store.Store) error {
+		as, err := s.Acceptances(cmd.Context(), f)
+		if err != nil {
+			return err
 		}
-		return printJSON(c, as)
-	}
-	if len(as) == 0 {
-		fmt.Fprintln(c.Stdout, "no accepted signers")
-	}
-	for _, a := range as {
-		fmt.Fprintln(c.Stdout, acceptanceLine(a))
-	}
-	return nil
+		return printList(c, asJSON, as, "no accepted signers", acceptanceLine)
+	})
 }
 
 func (c *Command) signersShow() *cobra.Command {
@@ -119,7 +103,8 @@ func (c *Command) signersShow() *cobra.Command {
 
 func (c *Command) signersAccept() *cobra.Command {
 	o := &options{}
-	var reason, by, scope, signer, until string
+	d := &deed{what: "accepting a signer"}
+	var scope, signer, until string
 	var workflow, reinstate, unsafeScope bool
 	cmd := &cobra.Command{
 		Use:   "accept PURL --reason TEXT",
@@ -136,10 +121,7 @@ wider scope if --scope names one. With several signers --signer says which.`,
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err}
 			}
-			if strings.TrimSpace(reason) == "" {
-				return usage("accepting a signer needs a reason: --reason TEXT")
-			}
-			who, err := c.person(by)
+			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
@@ -177,7 +159,7 @@ wider scope if --scope names one. With several signers --signer says which.`,
 				if !sc.Covers(rel.Package, sg) {
 					return usage("scope %s does not cover %s signed by %s", sc, rel, sg)
 				}
-				as = append(as, store.Acceptance{Signer: sg, Workflow: workflow, Scope: sc, By: who, Reason: reason, Until: end, Reinstate: reinstate, UnsafeScope: unsafeScope})
+				as = append(as, store.Acceptance{Signer: sg, Workflow: workflow, Scope: sc, By: who, Reason: d.reason, Until: end, Reinstate: reinstate, UnsafeScope: unsafeScope})
 			}
 			if len(as) == 0 {
 				return usage("the last check of %s verified no signer to accept: headgate explain '%s'", rel, rel)
@@ -196,8 +178,7 @@ wider scope if --scope names one. With several signers --signer says which.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&reason, "reason", "", "why (required)")
-	f.StringVar(&by, "by", "", "who accepts; $HEADGATE_USER, then $USER")
+	d.flags(cmd, "why", "who accepts")
 	f.StringVar(&scope, "scope", "", "pkg:npm/@angular/*, pkg:npm/*, source:https://forge.example/org/*; the package itself if not given")
 	f.StringVar(&signer, "signer", "", "which signer, s-…")
 	f.StringVar(&until, "until", "", "last day, YYYY-MM-DD")
@@ -228,7 +209,7 @@ func parseUntil(s string) (time.Time, error) {
 
 func (c *Command) signersRevoke() *cobra.Command {
 	o := &options{}
-	var reason, by string
+	d := &deed{what: "revoking a signer"}
 	cmd := &cobra.Command{
 		Use:   "revoke ID|SIGNER --reason TEXT",
 		Short: "Revoke a signer, and list what it had vouched for",
@@ -237,31 +218,24 @@ later check holds what rests on it; nothing is cached that could serve it.`,
 		Example: `  headgate signers revoke s-0123456789ab --reason "key leaked"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if strings.TrimSpace(reason) == "" {
-				return usage("revoking a signer needs a reason: --reason TEXT")
-			}
-			who, err := c.person(by)
+			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			affected, err := s.Revoke(cmd.Context(), args[0], who, reason)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(c.Stdout, "%s revoked; it had vouched for %d releases\n", report.Clean(args[0]), len(affected))
-			for _, r := range affected {
-				fmt.Fprintf(c.Stdout, "  %s\n", report.Clean(r.PURL()))
-			}
-			return nil
+			return c.withStore(cmd.Context(), o, func(s *store.Store) error {
+				affected, err := s.Revoke(cmd.Context(), args[0], who, d.reason)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.Stdout, "%s revoked; it had vouched for %d releases\n", report.Clean(args[0]), len(affected))
+				for _, r := range affected {
+					fmt.Fprintf(c.Stdout, "  %s\n", report.Clean(r.PURL()))
+				}
+				return nil
+			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
-	cmd.Flags().StringVar(&by, "by", "", "who revokes; $HEADGATE_USER, then $USER")
+	d.flags(cmd, "why", "who revokes")
 	o.storeFlag(cmd)
 	return cmd
 }
@@ -294,14 +268,10 @@ func (c *Command) signersExport() *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(c.Stderr, "signed by "+s.VerifierKey())
-			if out == "" {
-				_, err = c.Stdout.Write(b)
-				return err
-			}
 			if b, err = mergeFile(out, b); err != nil {
 				return err
 			}
-			return report.Durable(out, 0o644, func(w io.Writer) error { _, err := w.Write(b); return err })
+			return c.writeTo(out, b)
 		},
 	}
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "only acceptances within this scope, repeatable")
@@ -313,7 +283,8 @@ func (c *Command) signersExport() *cobra.Command {
 
 func (c *Command) signersImport() *cobra.Command {
 	o := &options{}
-	var origin, key, by, reason, confirm string
+	d := &deed{what: "an import"}
+	var origin, key, confirm string
 	var narrow []string
 	var replace bool
 	cmd := &cobra.Command{
@@ -324,7 +295,7 @@ with --confirm and the token that the preview printed.`,
 		Example: `  headgate signers import platform.trust --origin platform --key 'platform+…' --narrow 'pkg:npm/@platform/*' --reason "platform team"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			who, err := c.person(by)
+			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
@@ -335,7 +306,7 @@ with --confirm and the token that the preview printed.`,
 			if err != nil {
 				return usage("reading %s: %w", args[0], err)
 			}
-			opt := store.ImportOptions{Origin: origin, Key: key, ReplaceKey: replace, By: who, Reason: reason, Confirm: confirm}
+			opt := store.ImportOptions{Origin: origin, Key: key, ReplaceKey: replace, By: who, Reason: d.reason, Confirm: confirm}
 			for _, n := range narrow {
 				sc, err := store.ParseScope(n)
 				if err != nil {
@@ -348,7 +319,7 @@ with --confirm and the token that the preview printed.`,
 				return err
 			}
 			defer s.Close()
-			d, err := s.ImportTrust(cmd.Context(), set, opt)
+			diff, err := s.ImportTrust(cmd.Context(), set, opt)
 			widens := errors.Is(err, store.ErrWidens)
 			if err != nil && !widens {
 				return &exitError{code: ingest.ExitUsage, err: err}
@@ -356,15 +327,15 @@ with --confirm and the token that the preview printed.`,
 			for _, l := range []struct {
 				sign string
 				as   []store.Acceptance
-			}{{"+ accepts", d.Added}, {"+ extends", d.Extended}, {"+ reinstates", d.Reinstated}, {"- shortens", d.Shortened}, {"- revokes", d.Revoked}, {"- withdraws", d.Withdrawn}, {"  ignores (outside the scope)", d.Outside}, {"  keeps revoked", d.Kept}} {
+			}{{"+ accepts", diff.Added}, {"+ extends", diff.Extended}, {"+ reinstates", diff.Reinstated}, {"- shortens", diff.Shortened}, {"- revokes", diff.Revoked}, {"- withdraws", diff.Withdrawn}, {"  ignores (outside the scope)", diff.Outside}, {"  keeps revoked", diff.Kept}} {
 				for _, a := range l.as {
 					fmt.Fprintf(c.Stdout, "%s %s\n", l.sign, acceptanceLine(a))
 				}
 			}
 			if widens {
-				return &exitError{code: ingest.ExitUsage, err: errors.New("the set accepts more than before: nothing was imported"), hint: "if that is right, run it again with --confirm " + d.Token}
+				return &exitError{code: ingest.ExitUsage, err: errors.New("the set accepts more than before: nothing was imported"), hint: "if that is right, run it again with --confirm " + diff.Token}
 			}
-			fmt.Fprintf(c.Stdout, "imported %s, %d unchanged\n", report.Clean(origin), d.Unchanged)
+			fmt.Fprintf(c.Stdout, "imported %s, %d unchanged\n", report.Clean(origin), diff.Unchanged)
 			return nil
 		},
 	}
@@ -372,8 +343,7 @@ with --confirm and the token that the preview printed.`,
 	f.StringVar(&origin, "origin", "", "name to keep the set apart by (required)")
 	f.StringVar(&key, "key", "", "verifier key that must have signed it (required)")
 	f.StringArrayVar(&narrow, "narrow", nil, "scope that the set counts for, repeatable (required)")
-	f.StringVar(&by, "by", "", "who imports; $HEADGATE_USER, then $USER")
-	f.StringVar(&reason, "reason", "", "why (required)")
+	d.flags(cmd, "why", "who imports")
 	f.StringVar(&confirm, "confirm", "", "token of the difference that was shown")
 	f.BoolVar(&replace, "replace-key", false, "pin another key than before")
 	o.storeFlag(cmd)

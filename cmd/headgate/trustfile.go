@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 
-	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
 )
@@ -104,11 +102,14 @@ func (c *Command) keepApproval(set *setting, named string, envelope []byte) (str
 	if err != nil {
 		return "", usage("%s: %w", path, err)
 	}
-	return path, report.Durable(path, 0o644, func(w io.Writer) error { _, err := w.Write(merged); return err })
+	return path, writeFile(path, merged)
 }
 
 // mergeFile puts a newer export into a trust file that is there already.
 func mergeFile(path string, export []byte) ([]byte, error) {
+	if path == "" {
+		return export, nil
+	}
 	old, err := readSmall(path)
 	if err != nil || old == nil {
 		return export, err

@@ -31,33 +31,30 @@ Exit codes: 0 used somewhere, 3 usage or configuration, 4 internal error, 5 used
 			if err != nil {
 				return &exitError{code: ingest.ExitUsage, err: err, hint: "headgate where 'pkg:npm/axios@<1.14.2'"}
 			}
-			s, err := c.openStore(cmd.Context(), o, false)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			found, doubtful, err := audit.Where(cmd.Context(), s, g)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				if found == nil {
-					found = []store.Use{}
-				}
-				if err := printJSON(c, map[string]any{"uses": found, "doubtful": doubtful}); err != nil {
+			return c.withStore(cmd.Context(), o, func(s *store.Store) error {
+				found, doubtful, err := audit.Where(cmd.Context(), s, g)
+				if err != nil {
 					return err
 				}
-			} else {
-				c.uses(found, "")
-				c.uses(doubtful, "  (its version cannot be compared with the range)")
-			}
-			if len(found)+len(doubtful) == 0 {
-				if !asJSON {
-					fmt.Fprintf(c.Stdout, "no audited source uses %s\n", cleanLine(args[0]))
+				if asJSON {
+					if found == nil {
+						found = []store.Use{}
+					}
+					if err := printJSON(c, map[string]any{"uses": found, "doubtful": doubtful}); err != nil {
+						return err
+					}
+				} else {
+					c.uses(found, "")
+					c.uses(doubtful, "  (its version cannot be compared with the range)")
 				}
-				return stopped(ingest.ExitNothing)
-			}
-			return nil
+				if len(found)+len(doubtful) == 0 {
+					if !asJSON {
+						fmt.Fprintf(c.Stdout, "no audited source uses %s\n", cleanLine(args[0]))
+					}
+					return stopped(ingest.ExitNothing)
+				}
+				return nil
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
