@@ -166,7 +166,8 @@ func (g *Gate) describe(it *item) {
 	if len(in.Licenses) == 0 {
 		in.Licenses = in.Component.Licenses
 	}
-	in.PackageKnown = len(it.known) > 0
+	kind := kindOf(&in.Component)
+	in.PackageKnown = slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Kind == "" || k.Kind == kind })
 	in.Pinned, in.ChangedUpstream = it.seen()
 	active := slices.DeleteFunc(slices.Clone(it.accepted), func(a store.Acceptance) bool { return a.Revoked != nil || ended(a, in.Now) })
 	in.Continuity, in.Was, in.Is, in.ContinuityNote = g.Continuity(ContinuityInput{
@@ -184,7 +185,7 @@ func (it *item) seen() (pinned, changed bool) {
 		if k.Release != it.in.Component.Release {
 			continue
 		}
-		switch compare(k.Artifacts, it.in.Component.Artifacts) {
+		switch compare(k.Artifacts, artifactsOf(&it.in.Component)) {
 		case trust.Agree:
 			pinned = true
 		case trust.Disagree:
@@ -195,6 +196,29 @@ func (it *item) seen() (pinned, changed bool) {
 		return e.Outcome == trust.Failed && e.Reason == trust.ReasonWrongDigest
 	})
 	return pinned && !differs, differs && !refuted
+}
+
+// kindOf is how a component comes, "" for those of a registry: a folder of the
+// project or a git repository says nothing of the registry's package of that name.
+func kindOf(c *sbom.Component) string {
+	switch c.Kind {
+	case sbom.KindRegistry, sbom.KindUnknown, sbom.KindToolchain:
+		return ""
+	}
+	return string(c.Kind)
+}
+
+// artifactsOf is what a component is known by. A git dependency without an
+// archive is its commit; another commit is something else, and no change of it.
+func artifactsOf(c *sbom.Component) []trust.Artifact {
+	if c.Kind != sbom.KindGit || !c.Pinned || len(c.Artifacts) > 0 {
+		return c.Artifacts
+	}
+	d, err := trust.NewDigest(trust.GitCommit, c.Commit)
+	if err != nil {
+		return nil
+	}
+	return []trust.Artifact{{Name: "commit " + d.Value + " of " + c.Origin, Digests: trust.Digests{d}}}
 }
 
 // compare compares artifacts by name. Every artifact of now must be known with
@@ -209,6 +233,9 @@ func compare(before, now []trust.Artifact) trust.Agreement {
 		for _, b := range before {
 			if b.Name == n.Name {
 				one = b.Digests.Compare(n.Digests)
+				if one == trust.Incomparable && b.Digests.Get(trust.GitCommit).Equal(n.Digests.Get(trust.GitCommit)) {
+					one = trust.Agree // a commit names its whole content
+				}
 				break
 			}
 		}

@@ -413,6 +413,79 @@ func TestBaselinePinsWhatIsThereButNotWhatIsBlocked(t *testing.T) {
 	}
 }
 
+// What is local, from git or inside another package is known as that alone.
+func TestKnownAsWhatItIs(t *testing.T) {
+	git := comp(t, "pkg:npm/g@1.0.0")
+	git.Kind, git.Origin, git.Commit, git.Pinned, git.Artifacts = sbom.KindGit, "ssh://git@git.example.com/o/g.git", strings.Repeat("a", 40), true, nil
+	folder := comp(t, "pkg:npm/internal@1.0.0")
+	folder.Kind, folder.Origin, folder.Artifacts = sbom.KindWorkspace, "packages/internal", nil
+	bundled := comp(t, "pkg:npm/b@1.0.0")
+	bundled.Kind, bundled.Artifacts = sbom.KindBundled, nil
+	registryB := comp(t, "pkg:npm/b@1.0.0")
+
+	m := &memory{}
+	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(registryB, bundled, git, folder), Baseline: true})
+	kinds := map[string]string{}
+	for _, k := range m.commits[0].Pin {
+		kinds[k.Release.Package.Name+" "+k.Kind] = "pinned"
+	}
+	if len(kinds) != 4 || kinds["g git"] == "" || kinds["internal workspace"] == "" || kinds["b bundled"] == "" || kinds["b "] == "" {
+		t.Errorf("pinned as %v", kinds)
+	}
+
+	r := check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(git)})
+	if r.Components[0].Verdict != trust.Allow {
+		t.Errorf("a git dependency of the baseline, by the same commit: %s %+v", r.Components[0].Verdict, r.Components[0].Findings)
+	}
+	for what, change := range map[string]func(*sbom.Component){
+		"another commit":     func(c *sbom.Component) { c.Commit = strings.Repeat("b", 40) },
+		"another repository": func(c *sbom.Component) { c.Origin = "ssh://git@git.example.com/evil/g.git" },
+		"a branch":           func(c *sbom.Component) { c.Commit, c.Pinned = "main", false },
+	} {
+		c := git
+		change(&c)
+		if r := check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(c)}); r.Components[0].Verdict != trust.Hold {
+			t.Errorf("%s: %s %+v", what, r.Components[0].Verdict, r.Components[0].Findings)
+		}
+	}
+}
+
+// A package of the project's own is no reason to trust a registry's of that name.
+func TestThreat066LocalNameIsNotTheRegistrys(t *testing.T) {
+	folder := comp(t, "pkg:npm/internal@1.0.0")
+	folder.Kind, folder.Origin, folder.Artifacts = sbom.KindPath, "crates/internal", nil
+	m := &memory{}
+	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(folder), Baseline: true})
+	j := &judge{}
+	g := gate(t, &registry{}, m)
+	g.Judge = j
+	check(t, g, ingest.Request{Inventory: inventory(comp(t, "pkg:npm/internal@9.0.0"), folder)})
+	if !slices.Equal(j.known, []string{"path"}) {
+		t.Errorf("known are those from %q", j.known)
+	}
+}
+
+// judge allows all and keeps what was said to be known.
+type judge struct {
+	mu    sync.Mutex
+	known []string
+}
+
+func (*judge) Name() string         { return "test" }
+func (*judge) Digest() trust.Digest { return trust.Digest{} }
+func (j *judge) Evaluate(_ context.Context, in policies.Input) policies.Outcome {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if in.PackageKnown {
+		j.known = append(j.known, string(in.Component.Kind))
+	}
+	return policies.Outcome{Verdict: trust.Allow}
+}
+
+func (*judge) EvaluateInventory(context.Context, policies.InventoryInput) policies.Outcome {
+	return policies.Outcome{Verdict: trust.Allow}
+}
+
 func TestPinnedKeysVouchForTheRegistryOnly(t *testing.T) {
 	a := &registry{collect: func(_ context.Context, q adapter.Request) (adapter.Result, error) {
 		res := signed(q.Component)

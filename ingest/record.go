@@ -125,7 +125,7 @@ func pinOf(it *item, baseline bool) (store.KnownRelease, bool) {
 		return store.KnownRelease{}, false
 	}
 	return store.KnownRelease{
-		Release: in.Component.Release, Artifacts: in.Component.Artifacts, Assurance: in.Assurance,
+		Release: in.Component.Release, Kind: kindOf(&in.Component), Artifacts: artifactsOf(&in.Component), Assurance: in.Assurance,
 		Verdict: it.verdict, Baseline: baseline,
 	}, true
 }

@@ -170,10 +170,7 @@ func (w *writeTx) pin(p KnownRelease, by string) error {
 		_, err = w.insert(leaf, p)
 	} else {
 		leaf.Op = "renew"
-		p.First, p.Baseline = old.First, p.Baseline || old.Baseline
-		if old.Last.After(p.Last) {
-			p.Last = old.Last // the clock ran backwards
-		}
+		p = renewed(old, p)
 		if err := errors.Join(w.flushTable("vouch"), w.exec("DELETE FROM vouch WHERE pin = ?", id)); err != nil {
 			return err
 		}
@@ -188,6 +185,46 @@ func (w *writeTx) pin(p KnownRelease, by string) error {
 		}
 	}
 	return nil
+}
+
+// MaxPinnedArtifacts bounds the artifacts that a pin keeps of earlier runs; those
+// of the newest are kept whatever their number.
+const MaxPinnedArtifacts = 256
+
+// renewed is what is known of a release that was let in again. Artifacts and
+// digests that this source does not state stay known: a copy without digest
+// inside another package must not make headgate forget the bytes it has seen.
+func renewed(old, p KnownRelease) KnownRelease {
+	p.Artifacts = mergeArtifacts(old.Artifacts, p.Artifacts)
+	if old.Kind == "" && p.Kind != "" {
+		// What the registry's release rests on is not what this copy of it rests on.
+		p.Kind, p.Assurance, p.Signers, p.Verdict = old.Kind, old.Assurance, old.Signers, old.Verdict
+	}
+	p.First, p.Baseline = old.First, p.Baseline || old.Baseline
+	if old.Last.After(p.Last) {
+		p.Last = old.Last // the clock ran backwards
+	}
+	return p
+}
+
+func mergeArtifacts(old, now []trust.Artifact) []trust.Artifact {
+	out := slices.Clone(now)
+	for _, a := range old {
+		i := slices.IndexFunc(out, func(b trust.Artifact) bool { return b.Name == a.Name })
+		switch {
+		case i < 0 && len(out) < MaxPinnedArtifacts:
+			out = append(out, a)
+		case i >= 0 && out[i].Digests.Compare(a.Digests) != trust.Disagree:
+			ds := slices.Clone(out[i].Digests)
+			for _, d := range a.Digests {
+				if ds.Get(d.Algorithm).IsZero() {
+					ds = append(ds, d)
+				}
+			}
+			out[i].Digests = ds
+		}
+	}
+	return out
 }
 
 // bulk runs q, whose parameter is a JSON array of keys, over all keys.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,57 @@ func TestPinKeepsBaseline(t *testing.T) {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	check(t, s)
+}
+
+// A copy without digests inside another package, or another kind of source, takes
+// nothing away from what is known of the registry's release.
+func TestPinForgetsNoBytes(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newStore(t)
+	r := release(t, "pkg:npm/x@1.0.0")
+	sha512, sha1 := trust.DigestOf(trust.SHA512, make([]byte, 64)), trust.DigestOf(trust.SHA1, make([]byte, 20))
+	full := known(r, workflow("o", "r"))
+	full.Artifacts = []trust.Artifact{{Digests: trust.Digests{sha512}}}
+	copied := KnownRelease{Release: r, Kind: "bundled", Verdict: trust.Allow}
+	commit := KnownRelease{Release: r, Kind: "git", Verdict: trust.Allow, Artifacts: []trust.Artifact{{Name: "commit"}}}
+	weak := known(r, workflow("o", "r"))
+	weak.Artifacts = []trust.Artifact{{Digests: trust.Digests{sha1}}}
+	for _, order := range [][]KnownRelease{{full, copied, commit, weak}, {copied, weak, full, commit}} {
+		if _, err := s.Record(ctx, Commit{Run: Run{Command: "check"}, Pin: order}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Known(ctx, []trust.Package{r.Package})
+		if err != nil || len(m[r.Package]) != 1 {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		k := m[r.Package][0]
+		if k.Kind != "" || k.Assurance != full.Assurance || len(k.Signers) != 1 || len(k.Artifacts) != 2 {
+			t.Errorf("%+v", k)
+		}
+		for _, a := range k.Artifacts {
+			if a.Name == "" && (!a.Digests.Get(trust.SHA512).Equal(sha512) || !a.Digests.Get(trust.SHA1).Equal(sha1)) {
+				t.Errorf("digests %v", a.Digests)
+			}
+		}
+		check(t, s)
+	}
+}
+
+func TestPinBound(t *testing.T) {
+	list := func(prefix string, n int) (as []trust.Artifact) {
+		for i := range n {
+			as = append(as, trust.Artifact{Name: fmt.Sprint(prefix, i)})
+		}
+		return as
+	}
+	for _, n := range []int{MaxPinnedArtifacts - 1, MaxPinnedArtifacts, MaxPinnedArtifacts + 1} {
+		if got := len(mergeArtifacts(list("old", n), list("new", 1))); got != min(n+1, MaxPinnedArtifacts) {
+			t.Errorf("%d and 1 are %d", n, got)
+		}
+		if got := len(mergeArtifacts(list("old", 1), list("new", n))); got != max(n, min(n+1, MaxPinnedArtifacts)) {
+			t.Errorf("1 and %d are %d", n, got)
+		}
+	}
 }
 
 func TestGC(t *testing.T) {

@@ -35,7 +35,12 @@ type StoredEvidence struct {
 
 // KnownRelease is a release that was allowed or pinned.
 type KnownRelease struct {
-	Release   trust.Release    `json:"release"`
+	Release trust.Release `json:"release"`
+	// Kind is how the release came where that was not from its registry: "git",
+	// "path", "bundled" and so on. What came otherwise says nothing of the
+	// registry's package of the same name.
+	Kind string `json:"kind,omitempty"`
+	// Artifacts are all that were let in of the release, whenever that was.
 	Artifacts []trust.Artifact `json:"artifacts,omitempty"`
 	Assurance trust.Assurance  `json:"assurance"`
 	Signers   []trust.Signer   `json:"signers,omitempty"`

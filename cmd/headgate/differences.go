@@ -33,7 +33,7 @@ func (c *Command) differences(source string, inv *sbom.Inventory, cfg map[string
 		return nil, err
 	}
 	known := sources.Configured{
-		"npm":   slices.Concat([]string{npm.DefaultRegistry, s.NPM.Registry}, slices.Collect(maps.Values(s.NPM.Scopes)), s.NPM.Mirrors),
+		"npm":   slices.Concat([]string{npm.DefaultRegistry, npm.YarnRegistry, s.NPM.Registry}, slices.Collect(maps.Values(s.NPM.Scopes)), s.NPM.Mirrors),
 		"pypi":  slices.Concat([]string{pypi.DefaultIndex, s.PyPI.Index}, s.PyPI.Extra),
 		"cargo": slices.Concat([]string{cargo.DefaultIndex, s.Cargo.Default}, slices.Collect(maps.Values(s.Cargo.Registries))),
 		"gem":   slices.Concat([]string{rubygems.DefaultSource, s.Gems.Default}, s.Gems.Sources),

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,12 +18,15 @@ import (
 	"github.com/headgate/headgate/ecosystems/upstream"
 )
 
-// DefaultRegistry is the public npm registry. As a host in "resolved" fields of
-// lock files it means "the registry that is configured".
+// DefaultRegistry is the public npm registry.
 const DefaultRegistry = "https://registry.npmjs.org/"
 
 // MaxNPMRC bounds an .npmrc file in bytes.
 const MaxNPMRC = 1 << 20
+
+// YarnRegistry is the same registry under the name that Yarn asks it by and
+// writes into lock files.
+const YarnRegistry = "https://registry.yarnpkg.com/"
 
 // Config says which registries serve which packages. It comes from the user's
 // own files and environment, never from the scanned tree.
@@ -61,11 +65,11 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	if p := getenv("PREFIX"); global == "" && p != "" {
 		global = filepath.Join(p, "etc", "npmrc")
 	}
-	for _, path := range []string{global, user} { // the later one wins
-		if path == "" {
+	for _, file := range []string{global, user} { // the later one wins
+		if file == "" {
 			continue
 		}
-		b, err := readFile(path)
+		b, err := readFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -73,7 +77,7 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 			return Config{}, fmt.Errorf("reading npm configuration: %w", err)
 		}
 		if err := parseNPMRC(b, getenv, settings); err != nil {
-			return Config{}, fmt.Errorf("reading npm configuration %s: %w", path, err)
+			return Config{}, fmt.Errorf("reading npm configuration %s: %w", file, err)
 		}
 	}
 	if r := env("registry"); r != "" {
@@ -82,18 +86,18 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	return newConfig(settings)
 }
 
-func readFile(path string) ([]byte, error) {
-	st, err := os.Stat(path)
+func readFile(file string) ([]byte, error) {
+	st, err := os.Stat(file)
 	if err != nil {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s is no regular file", file)
 	}
 	if st.Size() > MaxNPMRC {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, MaxNPMRC)
+		return nil, fmt.Errorf("%s is larger than %d bytes", file, MaxNPMRC)
 	}
-	return os.ReadFile(path)
+	return os.ReadFile(file)
 }
 
 var variable = regexp.MustCompile(`\$\{([^}?]+)(\?)?\}`)
@@ -180,8 +184,8 @@ func newConfig(settings map[string]string) (Config, error) {
 		}
 	}
 	for where, a := range auths {
-		host, path, _ := strings.Cut(strings.TrimPrefix(where, "//"), "/")
-		s := upstream.Scope{Host: strings.ToLower(host), Path: strings.TrimSuffix(path, "/")}
+		host, dir, _ := strings.Cut(strings.TrimPrefix(where, "//"), "/")
+		s := upstream.Scope{Host: strings.ToLower(host), Path: strings.TrimSuffix(dir, "/")}
 		switch {
 		case a.token != "":
 			s.Header = upstream.Bearer(a.token)
@@ -215,6 +219,42 @@ func (c Config) registry(scope string) string {
 		return r
 	}
 	return c.Registry
+}
+
+// magic reports whether a lock file's URL means "the registry that is configured":
+// npm and Yarn write their default's name, whatever they were configured to ask.
+func magic(u *url.URL) bool {
+	if u.Scheme != "https" {
+		return false
+	}
+	host := strings.ToLower(u.Host)
+	return host == hostOf(DefaultRegistry) || host == hostOf(YarnRegistry)
+}
+
+func hostOf(base string) string {
+	_, host, _ := strings.Cut(base, "://")
+	return strings.TrimSuffix(host, "/")
+}
+
+// mirrored returns the path of a lock file's URL below a declared mirror of the
+// public registry.
+func (c Config) mirrored(u *url.URL) (rel string, ok bool) {
+	for _, m := range c.Mirrors {
+		if b, err := url.Parse(m); err == nil {
+			if rel, ok := below(u, b); ok {
+				return rel, true
+			}
+		}
+	}
+	return "", false
+}
+
+// below returns the path of u below the registry base.
+func below(u, base *url.URL) (rel string, ok bool) {
+	if !strings.EqualFold(u.Host, base.Host) || u.Scheme != base.Scheme || !strings.HasPrefix(path.Clean(u.Path)+"/", base.Path) {
+		return "", false
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(u.Path, strings.TrimSuffix(base.Path, "/")), "/"), true
 }
 
 // public reports whether the registry is the one that the public keys are for,

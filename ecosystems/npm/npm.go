@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -371,8 +370,13 @@ func (c *collection) stated(comp sbom.Component, locked trust.Artifact) bool {
 			continue
 		}
 		u, base, err := registryURL(s)
-		if err == nil && (base == c.base || u.Scheme+"://"+u.Host+"/" == DefaultRegistry) {
+		if err == nil && (base == c.base || magic(u)) {
 			continue
+		}
+		if err == nil && c.pub {
+			if _, ok := c.a.o.Config.mirrored(u); ok {
+				continue
+			}
 		}
 		e := adapter.Refuted(trust.CheckSource, c.r, locked, trust.ReasonForeignSource, "comes from the registry %s, the configured one is %s", clip(s), c.base)
 		e.Remedy = "configure the registry for the scope in your own .npmrc"
@@ -400,21 +404,22 @@ func (c *collection) source(locked trust.Artifact) {
 		return
 	}
 	u, err := url.Parse(locked.URL)
-	base, _ := url.Parse(c.base)
-	public, _ := url.Parse(DefaultRegistry)
 	e := trust.Evidence{Check: trust.CheckSource, Outcome: trust.Verified, Release: c.r, Artifact: trust.Artifact{URL: locked.URL}}
-	var rel string
+	rel, ok := "", false
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
 		e = adapter.Refuted(trust.CheckSource, c.r, e.Artifact, trust.ReasonForeignSource, "the lock file's URL %q is no plain URL", clip(locked.URL))
-	case strings.EqualFold(u.Host, public.Host) && u.Scheme == public.Scheme:
-		// The magic host: "the registry that is configured" (package-lock.json, resolved).
+	case magic(u):
 		rel = strings.TrimPrefix(u.Path, "/")
-	case !strings.EqualFold(u.Host, base.Host) || u.Scheme != base.Scheme || !strings.HasPrefix(path.Clean(u.Path)+"/", base.Path):
-		e = adapter.Refuted(trust.CheckSource, c.r, e.Artifact, trust.ReasonForeignSource, "the lock file has %s, the configured registry is %s", clip(locked.URL), c.base)
-		e.Remedy = "write the lock file anew against the configured registry, or configure this one in your own .npmrc"
 	default:
-		rel = strings.TrimPrefix(strings.TrimPrefix(u.Path, strings.TrimSuffix(base.Path, "/")), "/")
+		base, _ := url.Parse(c.base)
+		if rel, ok = below(u, base); !ok && c.pub {
+			rel, ok = c.a.o.Config.mirrored(u)
+		}
+		if !ok {
+			e = adapter.Refuted(trust.CheckSource, c.r, e.Artifact, trust.ReasonForeignSource, "the lock file has %s, the configured registry is %s", clip(locked.URL), c.base)
+			e.Remedy = "write the lock file anew against the configured registry; if this one serves the same packages, name it in your own .npmrc or under registries in headgate.yaml"
+		}
 	}
 	if e.Outcome == trust.Verified {
 		// "<name>/-/<file>": another package's tarball under this name is no source of it.
@@ -476,8 +481,7 @@ func (c *collection) registrySignature(v *version, artifact trust.Artifact, sign
 		e.Remedy = "pin the registry's keys, or declare it a mirror of the public registry if it is one"
 		return e
 	case len(v.Dist.Signatures) == 0:
-		e := adapter.Doubtful(check, c.r, artifact, trust.ReasonStripped, "the registry signs every release since %s, but the answer of %s has no signature: a mirror or proxy removed it",
-			c.keys.First(sigstore.UsageSignatures).UTC().Format(time.DateOnly), c.base)
+		e := adapter.Doubtful(check, c.r, artifact, trust.ReasonStripped, "the registry signs every release, but the answer of %s has no signature: a mirror or proxy removed it", c.base)
 		e.Remedy = "ask the registry itself, or a mirror that passes dist.signatures on"
 		return e
 	}

@@ -374,11 +374,15 @@ func TestSource(t *testing.T) {
 	g, a := setup(t, nil)
 	g.add(release{name: "a", version: "1.0.0"})
 	for resolved, want := range map[string]trust.Reason{
-		g.base + "a/-/a-1.0.0.tgz":                           "",
-		DefaultRegistry + "a/-/a-1.0.0.tgz":                  "",
-		g.base + "b/-/b-1.0.0.tgz":                           trust.ReasonWrongName,
-		"https://evil.example.com/a/-/a-1.0.0.tgz":           trust.ReasonForeignSource,
-		strings.Replace(g.base, "//", "//u:p@", 1) + "a.tgz": trust.ReasonForeignSource,
+		g.base + "a/-/a-1.0.0.tgz":                                                         "",
+		DefaultRegistry + "a/-/a-1.0.0.tgz":                                                "",
+		YarnRegistry + "a/-/a-1.0.0.tgz":                                                   "",
+		YarnRegistry + "b/-/b-1.0.0.tgz":                                                   trust.ReasonWrongName,
+		strings.Replace(YarnRegistry, "https", "http", 1) + "a/-/a-1.0.0.tgz":              trust.ReasonForeignSource,
+		strings.Replace(YarnRegistry, ".com/", ".com.example.com/", 1) + "a/-/a-1.0.0.tgz": trust.ReasonForeignSource,
+		g.base + "b/-/b-1.0.0.tgz":                                                         trust.ReasonWrongName,
+		"https://evil.example.com/a/-/a-1.0.0.tgz":                                         trust.ReasonForeignSource,
+		strings.Replace(g.base, "//", "//u:p@", 1) + "a.tgz":                               trust.ReasonForeignSource,
 	} {
 		res := g.collect(a, component(t, "a", "1.0.0", sri([]byte("a@1.0.0")), resolved), 0)
 		o := trust.Failed
@@ -386,6 +390,18 @@ func TestSource(t *testing.T) {
 			o = trust.Verified
 		}
 		expect(t, res, trust.CheckSource, o, want)
+	}
+	// A declared mirror of the public registry, and nothing beside it.
+	a.o.Config.Mirrors = []string{"https://mirror.example.com/npm/"}
+	for resolved, o := range map[string]trust.Outcome{
+		"https://mirror.example.com/npm/a/-/a-1.0.0.tgz":   trust.Verified,
+		"https://mirror.example.com/other/a/-/a-1.0.0.tgz": trust.Failed,
+		"https://mirror.example.com/npm/b/-/b-1.0.0.tgz":   trust.Failed,
+	} {
+		res := g.collect(a, component(t, "a", "1.0.0", sri([]byte("a@1.0.0")), resolved), 0)
+		if e := find(res, trust.CheckSource); e.Outcome != o {
+			t.Errorf("%s is %s: %s", resolved, e.Outcome, e.Detail)
+		}
 	}
 	// A registry under a path: another path of the same host is another registry.
 	a.o.Config.Registry = g.base + "npm/"

@@ -317,7 +317,9 @@ func TestOneSided(t *testing.T) {
 "node_modules/opt":{"version":"4.0.0","resolved":"https://registry.example.com/opt/-/opt-4.0.0.tgz","integrity":"`+integrity+`","optional":true},
 "node_modules/left/node_modules/inner":{"version":"5.0.0","inBundle":true},
 "packages/web":{"name":"web","version":"1.0.0"},
-"node_modules/web":{"resolved":"packages/web","link":true`)}))
+"node_modules/web":{"resolved":"packages/web","link":true},
+"packages/nameless":{"version":"1.0.0"},
+"node_modules/nameless":{"resolved":"packages/nameless","link":true`)}))
 	for _, c := range inv.Components {
 		for _, p := range c.Problems {
 			if p.Code == sbom.ProblemOneSided {

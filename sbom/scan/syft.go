@@ -251,6 +251,10 @@ func compare(file string, format lockfile.Format, own []sbom.Component, theirs [
 		}
 		if c.Origin != "" {
 			loose[typ+" "+strings.ToLower(path.Base(c.Origin))] = true
+			if c.Kind == sbom.KindWorkspace || c.Kind == sbom.KindPath {
+				// npm names no workspace whose name is that of its folder; Syft takes the path then.
+				loose[typ+" "+strings.ToLower(c.Origin)] = true
+			}
 		}
 	}
 	seen := make(map[string]bool, len(theirs))

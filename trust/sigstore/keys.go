@@ -183,19 +183,6 @@ func (s *KeySet) Has(usage string) bool {
 	return false
 }
 
-// First is the earliest start of any key of the usage; zero if there is none.
-func (s *KeySet) First(usage string) time.Time {
-	var t time.Time
-	if s != nil {
-		for _, k := range s.keys {
-			if k.Usage == usage && (t.IsZero() || k.Start.Before(t)) {
-				t = k.Start
-			}
-		}
-	}
-	return t
-}
-
 // Digest identifies the set: the SHA-256 of the list that it was read from.
 func (s *KeySet) Digest() trust.Digest { return s.digest }
 
