@@ -34,7 +34,9 @@ func writeCycloneDX(w io.Writer, r *ingest.Report, _ Options) error {
 	judged := map[string]*ingest.Component{}
 	for i := range r.Components {
 		c := &r.Components[i]
-		judged[c.Release.PURL()] = c
+		if was := judged[c.Release.PURL()]; was == nil || trust.Worst(was.Verdict, c.Verdict) != was.Verdict {
+			judged[c.Release.PURL()] = c
+		}
 	}
 	var comps []cdx.Component
 	seen := map[string]bool{}
@@ -103,7 +105,7 @@ func writeCycloneDX(w io.Writer, r *ingest.Report, _ Options) error {
 		}
 	}
 	for i := range r.Components {
-		c := &r.Components[i]
+		c := judged[r.Components[i].Release.PURL()]
 		add(c.Release, c.Artifacts, nil, c.Scope, c.Locations, c)
 	}
 	bom.Components = &comps
