@@ -124,8 +124,8 @@ type Config struct {
 	// Downloads are the plain downloads of the policy that counts, with what is
 	// expected of them.
 	Downloads []generic.Download
-	// Sigstore hands out the verifier of the public Sigstore instance.
-	Sigstore pypi.Verifiers
+	// Sigstore hands out the verifier of the Sigstore instance that vouches for a package.
+	Sigstore adapter.Verifiers
 }
 
 // List is the adapters, in the order in which they are shown.
@@ -149,7 +149,7 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Debian: %w", err)
 	}
-	hub := github.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.GitHub, Public: github.Verifiers(cfg.Sigstore)}
+	hub := github.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.GitHub, Public: cfg.Sigstore}
 	switch file := cfg.Settings.GitHub.RootFile; {
 	case file != "":
 		if hub.GitHub, err = github.RootFile(file, cfg.Clock); err != nil {
@@ -162,11 +162,11 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of GitHub: %w", err)
 	}
-	mvn, err := maven.New(maven.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Maven, Materials: cfg.Materials, Sigstore: maven.Verifiers(cfg.Sigstore)})
+	mvn, err := maven.New(maven.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Maven, Materials: cfg.Materials, Sigstore: cfg.Sigstore})
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Maven: %w", err)
 	}
-	dl, err := generic.New(generic.Options{Get: cfg.Getter, Clock: cfg.Clock, Downloads: cfg.Downloads, Sigstore: generic.Verifiers(cfg.Sigstore), Materials: cfg.Materials})
+	dl, err := generic.New(generic.Options{Get: cfg.Getter, Clock: cfg.Clock, Downloads: cfg.Downloads, Sigstore: cfg.Sigstore, Materials: cfg.Materials})
 	if err != nil {
 		return nil, fmt.Errorf("adapter of downloads: %w", err)
 	}
@@ -182,12 +182,12 @@ func All(cfg Config) (List, error) {
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
-		rubygems.New(cfg.Getter, cfg.Settings.Gems, rubygems.Verifiers(cfg.Sigstore)),
+		rubygems.New(cfg.Getter, cfg.Settings.Gems, cfg.Sigstore),
 		mvn,
 		ng,
 		hm,
 		d,
-		oci.New(oci.Options{Get: cfg.Getter, Config: cfg.Settings.OCI, Root: oci.Verifiers(cfg.Sigstore), Materials: cfg.Materials}),
+		oci.New(oci.Options{Get: cfg.Getter, Config: cfg.Settings.OCI, Root: cfg.Sigstore, Materials: cfg.Materials}),
 		gh,
 		dl,
 	}, nil

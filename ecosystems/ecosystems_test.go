@@ -12,6 +12,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/adaptertest"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
 )
 
@@ -29,7 +30,7 @@ func TestAllServesEachTypeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := Config{Getter: c, Clock: time.Now, State: &adaptertest.State{}, Settings: s, NPM: func() npm.Trust { return npm.Trust{Err: errors.New("none")} },
-		Sigstore: func(context.Context) (*sigstore.Verifier, error) { return nil, errors.New("none") }}
+		Sigstore: func(context.Context, trust.Package) (*sigstore.Verifier, error) { return nil, errors.New("none") }}
 	l, err := All(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -56,6 +56,8 @@ type Config struct {
 	Inspection InspectionConfig `yaml:"inspection,omitempty"`
 	// TrustSets are accepted signers of others, to be pulled.
 	TrustSets []TrustSet `yaml:"trustSets,omitempty"`
+	// Sigstore are private Sigstore instances.
+	Sigstore []SigstoreInstance `yaml:"sigstore,omitempty"`
 }
 
 // PolicyConfig selects a built-in policy and says what differs from it.
@@ -415,7 +417,10 @@ func (c *Config) validate() error {
 			return fmt.Errorf("exception for %q: %w", clip(e.Release), err)
 		}
 	}
-	for name, n := range map[string]int{"exceptions": len(c.Exceptions), "approvers": len(c.Approvers), "downloads": len(c.Downloads), "trustSets": len(c.TrustSets)} {
+	if err := validateInstances(c.Sigstore); err != nil {
+		return err
+	}
+	for name, n := range map[string]int{"exceptions": len(c.Exceptions), "approvers": len(c.Approvers), "downloads": len(c.Downloads), "trustSets": len(c.TrustSets), "sigstore": len(c.Sigstore)} {
 		if n > MaxList {
 			return fmt.Errorf("%s has %d entries, more than %d", name, n, MaxList)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/sigroot"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
@@ -79,9 +80,12 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.instances == nil {
+		o.instances = &instances{c: c, config: &policies.Config{}}
+	}
 	client, err := upstream.New(upstream.Config{
 		Version: c.Version, CacheDir: filepath.Join(cache, "upstream"), Offline: o.offline,
-		Insecure: slices.Concat(hosts, settings.Insecure()), Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn,
+		Insecure: slices.Concat(hosts, settings.Insecure(), o.instances.insecure()), Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn,
 	})
 	if err != nil {
 		return nil, usage("network configuration: %w", err)
@@ -94,9 +98,9 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot, keysFile: o.npmKeys, registry: settings.NPM.Registry}
+	r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot, keysFile: o.npmKeys, registry: settings.NPM.Registry, private: o.instances}
 	if !o.offline {
-		r.get = client
+		r.get, o.instances.get = client, client
 	}
 	if o.trustedRoot != "" {
 		// A trust file that the user names is used, or it is an error; never a default instead.
@@ -131,6 +135,8 @@ type roots struct {
 	keysFile string // of the registry
 	registry string
 	get      upstream.Getter
+	// private are the instances that vouch for packages of their own.
+	private *instances
 
 	once sync.Once
 	root *sigstore.Root
@@ -253,6 +259,14 @@ func (r *roots) ready() {
 func (r *roots) npm() npm.Trust {
 	r.ready()
 	t := npm.Trust{Keys: r.keys, Root: r.root, Err: r.err}
+	t.RootFor = func(p trust.Package) (*sigstore.Root, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), rootTimeout)
+		defer cancel()
+		if own, err := r.private.rootFor(ctx, p); own != nil || err != nil {
+			return own, err
+		}
+		return r.root, nil
+	}
 	if r.keysFile != "" {
 		// Keys that the user names are those of the registry that the user configured,
 		// whichever that is.
@@ -261,7 +275,12 @@ func (r *roots) npm() npm.Trust {
 	return t
 }
 
-func (r *roots) verifier(context.Context) (*sigstore.Verifier, error) {
+func (r *roots) verifier(ctx context.Context, p trust.Package) (*sigstore.Verifier, error) {
+	if own, err := r.private.rootFor(ctx, p); err != nil {
+		return nil, err
+	} else if own != nil {
+		return sigstore.NewVerifier(own)
+	}
 	r.ready()
 	if r.root == nil {
 		if r.err != nil {

@@ -188,7 +188,9 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 
 // gate puts the gate together.
 func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, error) {
-	o.registries = set.policy.Config().Registries
+	cfg := set.policy.Config()
+	o.registries = cfg.Registries
+	o.instances = &instances{c: c, config: &cfg, read: set.read}
 	var err error
 	if o.downloads, err = downloads.From(set.policy.Config()); err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}

@@ -142,6 +142,7 @@ type options struct {
 	trustedRoot, npmKeys string
 	registries           map[string][]policies.Registry
 	downloads            []generic.Download
+	instances            *instances
 	offline, bytes       bool
 	output               []string
 	quiet, verbose       bool

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/headgate/headgate/ecosystems"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/sigroot"
 	"github.com/headgate/headgate/ecosystems/upstream"
@@ -84,12 +83,14 @@ func (c *Command) dbCommand() *cobra.Command {
 		Use: "db", Short: "Trust roots and advisories: status, update",
 		Example: "  headgate db status\n  headgate db update\n  headgate db update --from DIR     without network, from a copy of the TUF repository",
 	}
+	o := &options{}
+	var mirror, instance string
 	roots := func(get upstream.Getter) (*sigroot.Store, error) {
 		dir, err := c.xdg("XDG_DATA_HOME", ".local/share")
 		if err != nil {
 			return nil, err
 		}
-		return sigroot.New(sigroot.Options{Dir: filepath.Join(dir, "sigstore"), Get: get, NPMKeys: npmKeysTarget(npm.DefaultRegistry), Clock: c.Clock})
+		return sigroot.New(sigroot.Options{Dir: filepath.Join(dir, "sigstore"), Get: get, URL: mirror, NPMKeys: npmKeysTarget(npm.DefaultRegistry), Clock: c.Clock})
 	}
 	show := func(m sigroot.Material) error {
 		r, err := sigstore.LoadTrustedRoot(m.TrustedRoot, sigstore.RootOptions{Obtained: m.Obtained, Now: c.now()})
@@ -126,18 +127,27 @@ func (c *Command) dbCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			i, err := c.configured(o)
+			if err != nil {
+				return err
+			}
+			own := i.status(cmd.Context())
 			m, err := st.Load()
 			if err != nil {
 				return &exitError{code: ingest.ExitUndecided, err: err, hint: "headgate db update"}
 			}
-			return show(m)
+			if err := show(m); err != nil {
+				return err
+			}
+			return own
 		},
 	}
 	var from, archives, only string
 	var wanted []string
 	update := &cobra.Command{
 		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
-		Long: `update fetches Sigstore's trusted root and npm's keys by TUF. --from DIR takes them
+		Long: `update fetches Sigstore's trusted root and npm's keys by TUF, and the roots of the
+private Sigstore instances that headgate.yaml names. --from DIR takes them
 from a folder instead: a copy of the TUF repository, which is verified as if it came
 from the network, or the plain files trusted_root.json and npm-keys.json (or
 keys.json), which you vouch for and whose age counts from their time of change.`,
@@ -154,6 +164,9 @@ keys.json), which you vouch for and whose age counts from their time of change.`
 					return &exitError{code: ingest.ExitUndecided, err: err}
 				}
 				return nil
+			}
+			if instance != "" {
+				return c.updateInstance(cmd.Context(), o, instance, from)
 			}
 			if from != "" {
 				st, err := roots(nil)
@@ -172,13 +185,9 @@ keys.json), which you vouch for and whose age counts from their time of change.`
 			if only == "advisories" {
 				return c.updateAdvisories(cmd.Context(), wanted)
 			}
-			settings, err := ecosystems.SettingsOf(c.Getenv, c.Environ, c.Home)
+			client, err := c.upstreamClient()
 			if err != nil {
-				return &exitError{code: ingest.ExitUsage, err: err}
-			}
-			client, err := upstream.New(upstream.Config{Version: c.Version, Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn})
-			if err != nil {
-				return usage("network configuration: %w", err)
+				return err
 			}
 			st, err := roots(client)
 			if err != nil {
@@ -188,13 +197,21 @@ keys.json), which you vouch for and whose age counts from their time of change.`
 			if err != nil {
 				return &exitError{code: ingest.ExitUndecided, err: err, hint: "without network: headgate db update --from DIR, a copy of the TUF repository; advisories alone: headgate db update --only advisories"}
 			}
-			if err := show(m); err != nil || only == "roots" {
+			if err := show(m); err != nil {
+				return err
+			}
+			if err := c.updateInstance(cmd.Context(), o, "", ""); err != nil || only == "roots" {
 				return err
 			}
 			return c.updateAdvisories(cmd.Context(), wanted)
 		},
 	}
 	update.Flags().StringVar(&from, "from", "", "folder with a copy of the TUF repository, or with trusted_root.json and npm-keys.json, instead of the network")
+	update.Flags().StringVar(&mirror, "mirror", "", "mirror of the TUF repository; it is verified like the original")
+	update.Flags().StringVar(&instance, "instance", "", "only this private Sigstore instance of headgate.yaml")
+	for _, sub := range []*cobra.Command{status, update} {
+		sub.Flags().StringVar(&o.config, "config", "", "configuration instead of the headgate.yaml of this directory")
+	}
 	update.Flags().StringVar(&archives, "advisories", "", "folder with OSV archives (ECOSYSTEM/all.zip) to build the advisory index from, without network")
 	update.Flags().StringVar(&only, "only", "", "roots or advisories, instead of both")
 	update.Flags().StringSliceVar(&wanted, "ecosystem", nil, "OSV ecosystem whose advisories are fetched (npm, PyPI, Go, Debian, ...); default: those at hand, or those of language registries")

@@ -38,7 +38,7 @@ type signerFlags struct {
 	issuer, clientID   string
 	fulcio, rekor, tsa string
 	rekorVersion       int
-	config             string
+	config, instance   string
 	device             bool
 }
 
@@ -60,6 +60,7 @@ func (s *signerFlags) register(cmd *cobra.Command) {
 	f.StringVar(&s.clientID, "oidc-client-id", signing.DefaultClientID, "OIDC client id, and audience of tokens")
 	f.BoolVar(&s.device, "device", false, "sign in on another device, by a code")
 	f.StringVar(&s.config, "signing-config", "", "Sigstore signing configuration; the one fetched by TUF without")
+	f.StringVar(&s.instance, "instance", "", "private Sigstore instance of headgate.yaml to sign with")
 	f.StringVar(&s.fulcio, "fulcio-url", "", "certificate authority of a private Sigstore instance")
 	f.StringVar(&s.rekor, "rekor-url", "", "transparency log; with a key too")
 	f.IntVar(&s.rekorVersion, "rekor-version", 1, "API version of --rekor-url: 1 or 2")
@@ -201,10 +202,10 @@ func (c *Command) signer(ctx context.Context, o *options, s *signerFlags) (*sign
 		return nil, usage("--rekor-version %d: known are 1 and 2", s.rekorVersion)
 	}
 	named := s.fulcio != "" || s.rekor != "" || s.tsa != ""
-	if named && s.config != "" {
-		return nil, usage("--signing-config and URLs of services exclude each other")
+	if named && s.config != "" || s.instance != "" && (named || s.config != "") {
+		return nil, usage("--signing-config, --instance and URLs of services exclude each other")
 	}
-	if key != nil && !named && s.config == "" {
+	if key != nil && !named && s.config == "" && s.instance == "" {
 		return &signing.Signer{Key: key}, nil
 	}
 	if o.offline {
@@ -217,6 +218,8 @@ func (c *Command) signer(ctx context.Context, o *options, s *signerFlags) (*sign
 			return nil, usage("keyless signing with services by URL needs --fulcio-url")
 		}
 		config, err = signing.SigningConfig(s.fulcio, s.issuer, s.rekor, s.rekorVersion, s.tsa, c.now().Add(-time.Hour))
+	case s.instance != "":
+		config, err = c.instanceSigningConfig(ctx, o, s.instance)
 	case s.config != "":
 		config, err = readBounded(s.config, sigstore.MaxTrustedRoot)
 	default:
@@ -242,6 +245,25 @@ func (c *Command) signer(ctx context.Context, o *options, s *signerFlags) (*sign
 	}
 	out.Keyless = &signing.Keyless{FulcioURL: services.Fulcio, Token: token}
 	return out, nil
+}
+
+// instanceSigningConfig is that of a private instance of headgate.yaml.
+func (c *Command) instanceSigningConfig(ctx context.Context, o *options, name string) ([]byte, error) {
+	i, in, err := c.instanceOf(o, name, "")
+	if err != nil {
+		return nil, err
+	}
+	if i.get, err = c.upstreamClient(i.insecure()...); err != nil {
+		return nil, err
+	}
+	m, err := i.material(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if len(m.signing) == 0 {
+		return nil, usage("the Sigstore instance %s has no signing configuration: name one as signingConfig in headgate.yaml, or with --signing-config", name)
+	}
+	return m.signing, nil
 }
 
 // storedSigningConfig is what TUF brought, refreshed if there is none.

@@ -36,6 +36,7 @@ type verifyFlags struct {
 	keys                           []string
 	chain, timestampChain          string
 	checksums, kind, pkg           string
+	instance                       string
 	selfHosted, requireLog         bool
 	verifier, resource, policyHash string
 	levels                         []string
@@ -95,6 +96,8 @@ Exit codes: 0 verified, 1 refused, 2 could not be decided, 3 usage.`,
 	f.BoolVar(&v.requireLog, "require-log", false, "refuse signatures by keys that are in no transparency log")
 	f.BoolVar(&v.selfHosted, "allow-self-hosted", false, "accept builds on runners that are not the forge's own")
 	f.StringVar(&o.trustedRoot, "trusted-root", "", "Sigstore trusted root to use instead of the one fetched by TUF")
+	f.StringVar(&v.instance, "instance", "", "private Sigstore instance of headgate.yaml that must have certified the signer")
+	f.StringVar(&o.config, "config", "", "configuration instead of the headgate.yaml of this directory")
 	f.BoolVar(&o.offline, "offline", false, "make no network call")
 	f.StringVarP(&v.output, "output", "o", "text", "text or json")
 	o.storeFlag(cmd)
@@ -186,6 +189,9 @@ func (c *Command) expectation(ctx context.Context, o *options, v *verifyFlags) (
 			return x, usage("--type: %w", err)
 		}
 	}
+	if err := c.chosenInstance(ctx, o, v, &x); err != nil {
+		return x, err
+	}
 	if o.trustedRoot != "" {
 		// A trust file that the user names is used, or it is an error.
 		if _, err := x.Root(); err != nil {
@@ -198,13 +204,42 @@ func (c *Command) expectation(ctx context.Context, o *options, v *verifyFlags) (
 				return x, err
 			}
 		}
-	} else if v.pkg != "" {
+	} else if v.pkg != "" && x.Instance == "" {
 		return x, usage("--package narrows the accepted signers of the store, and an identity or key was given")
 	}
 	if err := x.Validate(); err != nil {
 		return x, &exitError{code: ingest.ExitUsage, err: err, hint: "headgate verify --help"}
 	}
 	return x, nil
+}
+
+// chosenInstance takes root and rules of a private Sigstore instance: of the one
+// that --instance names, or of the one that vouches for --package.
+func (c *Command) chosenInstance(ctx context.Context, o *options, v *verifyFlags, x *verification.Expectation) error {
+	if v.instance == "" && v.pkg == "" {
+		return nil
+	}
+	i, in, err := c.instanceOf(o, v.instance, v.pkg)
+	if err != nil || in == nil {
+		return err
+	}
+	if o.trustedRoot != "" {
+		return usage("--trusted-root and the Sigstore instance %s exclude each other", in.Name)
+	}
+	x.Instance = in.Name
+	x.Root = func() (*sigstore.Root, error) {
+		if !o.offline {
+			if i.get, err = c.upstreamClient(i.insecure()...); err != nil {
+				return nil, err
+			}
+		}
+		m, err := i.material(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return m.root, nil
+	}
+	return nil
 }
 
 func (c *Command) acceptedSigners(ctx context.Context, o *options, v *verifyFlags, x *verification.Expectation) error {
@@ -267,13 +302,18 @@ func (c *Command) verifyRoot(ctx context.Context, o *options) func() (*sigstore.
 	}
 }
 
-// upstreamClient is a client with the user's own network configuration.
-func (c *Command) upstreamClient() (*upstream.Client, error) {
+// upstreamClient is a client with the user's own network configuration, which
+// may reach the insecure hosts by plain http.
+func (c *Command) upstreamClient(insecure ...string) (*upstream.Client, error) {
 	settings, err := ecosystems.SettingsOf(c.Getenv, c.Environ, c.Home)
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	client, err := upstream.New(upstream.Config{Version: c.Version, Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn})
+	hosts, err := c.insecure()
+	if err != nil {
+		return nil, err
+	}
+	client, err := upstream.New(upstream.Config{Version: c.Version, Credentials: settings.Credentials(), Insecure: append(hosts, insecure...), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn})
 	if err != nil {
 		return nil, usage("network configuration: %w", err)
 	}

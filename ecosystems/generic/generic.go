@@ -29,10 +29,6 @@ const (
 	MaxSignature = 1 << 20 // bytes of one detached signature
 )
 
-// Verifiers hands out the verifier of the public Sigstore instance. An error
-// means that there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // Options are the outside world of an Adapter.
 type Options struct {
 	Get   upstream.Getter
@@ -40,7 +36,7 @@ type Options struct {
 	// Downloads are the expectations; they come from the policy that counts.
 	Downloads []Download
 	// Sigstore verifies bundles; nil if no download names a keyless identity.
-	Sigstore Verifiers
+	Sigstore adapter.Verifiers
 	// Materials has the OpenPGP certificates that downloads name by fingerprint; nil for none.
 	Materials adapter.Materials
 	// MaxFile tightens the bound of one download; 0 for MaxFile.
@@ -425,7 +421,7 @@ func (a *Adapter) keyring(ctx context.Context, p trust.Package, want *expected) 
 // bundle verifies a Sigstore bundle: a plain signature, or provenance that names
 // the file.
 func (a *Adapter) bundle(ctx context.Context, b []byte, m message, want *expected, e *trust.Evidence) error {
-	v, err := a.o.Sigstore(ctx)
+	v, err := a.o.Sigstore(ctx, e.Release.Package)
 	if err != nil {
 		return err
 	}

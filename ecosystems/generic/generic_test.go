@@ -136,7 +136,7 @@ func (h host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, body)
 }
 
-func (s *signer) verifiers(t testing.TB) Verifiers {
+func (s *signer) verifiers(t testing.TB) adapter.Verifiers {
 	t.Helper()
 	r, err := sigstore.LoadTrustedRoot(s.world.TrustedRoot(), sigstore.RootOptions{Obtained: s.world.Now, Now: s.world.Now})
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *signer) verifiers(t testing.TB) Verifiers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(context.Context) (*sigstore.Verifier, error) { return v, nil }
+	return func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }
 }
 
 // at serves the files and asks about the download d, whose URLs are paths.

@@ -238,7 +238,7 @@ func (q *question) release(ctx context.Context, art trust.Artifact, bundles [][]
 		if p, _ := outer(b); p != PredicateRelease02 && p != PredicateRelease01 {
 			continue
 		}
-		v, err := q.o.GitHub(ctx)
+		v, err := q.o.GitHub(ctx, q.r.Package)
 		if err != nil {
 			fail(err)
 			return
@@ -319,7 +319,7 @@ func (q *question) provenance(ctx context.Context, art trust.Artifact, bundles [
 			if !logged {
 				return trust.Undecidable(trust.ReasonUnsupported, "the provenance is in no public log, as for private repositories: it is not verified under the public instance's root, and no other stands in for it")
 			}
-			v, err := q.o.Public(ctx)
+			v, err := q.o.Public(ctx, q.r.Package)
 			if err != nil {
 				return err
 			}

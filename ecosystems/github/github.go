@@ -17,7 +17,6 @@ import (
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
-	"github.com/headgate/headgate/trust/sigstore"
 )
 
 // Bounds of what one component may cost.
@@ -32,20 +31,16 @@ const (
 	MinPause = time.Minute
 )
 
-// Verifiers hands out the verifier of a Sigstore instance. An error means that
-// there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // Options are the outside world of an Adapter.
 type Options struct {
 	Get    upstream.Getter
 	Clock  adapter.Clock
 	Config Config
 	// Public verifies build provenance: the public-good instance.
-	Public Verifiers
+	Public adapter.Verifiers
 	// GitHub verifies release attestations: GitHub's own instance, under its own
 	// root. Nil if no such root is at hand. Neither stands in for the other.
-	GitHub Verifiers
+	GitHub adapter.Verifiers
 }
 
 // Adapter checks git refs of repositories. It is safe for concurrent use.

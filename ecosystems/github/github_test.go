@@ -184,7 +184,7 @@ func newRoots(t testing.TB) roots {
 	return roots{sigstoretest.New(t, adaptertest.Now), sigstoretest.New(t, adaptertest.Now)}
 }
 
-func verifiers(t testing.TB, w *sigstoretest.World, make func(*sigstore.Root) (*sigstore.Verifier, error)) Verifiers {
+func verifiers(t testing.TB, w *sigstoretest.World, make func(*sigstore.Root) (*sigstore.Verifier, error)) adapter.Verifiers {
 	t.Helper()
 	r, err := sigstore.LoadTrustedRoot(w.TrustedRoot(), sigstore.RootOptions{Obtained: w.Now, Now: w.Now})
 	if err != nil {
@@ -194,7 +194,7 @@ func verifiers(t testing.TB, w *sigstoretest.World, make func(*sigstore.Root) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(context.Context) (*sigstore.Verifier, error) { return v, nil }
+	return func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }
 }
 
 func release(t testing.TB, purl string) trust.Release {
@@ -760,12 +760,12 @@ func TestPinnedRoot(t *testing.T) {
 	root := trust.Material{Kind: trust.MaterialTrustedRoot, Name: sigstore.InstanceGitHubPrivate, Data: private(w)}
 	other := root
 	other.Name = "sigstore"
-	if v, err := PinnedRoot(materials{other, root}, clock)(context.Background()); err != nil || v.Instance() != sigstore.InstanceGitHubPrivate {
+	if v, err := PinnedRoot(materials{other, root}, clock)(context.Background(), trust.Package{}); err != nil || v.Instance() != sigstore.InstanceGitHubPrivate {
 		t.Error(err)
 	}
 	for _, m := range []materials{nil, {other}, {root, root}} {
 		var ve *trust.VerifyError
-		if _, err := PinnedRoot(m, clock)(context.Background()); !errors.As(err, &ve) || ve.Reason != trust.ReasonExpiredRoot {
+		if _, err := PinnedRoot(m, clock)(context.Background(), trust.Package{}); !errors.As(err, &ve) || ve.Reason != trust.ReasonExpiredRoot {
 			t.Errorf("%d roots: %v", len(m), err)
 		}
 	}

@@ -81,7 +81,7 @@ func verifierOf(b []byte, opt sigstore.RootOptions) (*sigstore.Verifier, error) 
 // RootFile makes Options.GitHub of a file that the user named. A file that is
 // missing or holds no such root is an error, and nothing takes its place. Its
 // age is that of its last modification.
-func RootFile(path string, clock adapter.Clock) (Verifiers, error) {
+func RootFile(path string, clock adapter.Clock) (adapter.Verifiers, error) {
 	b, err := upstream.ReadUserFile(path, MaxRootFile, "$"+RootEnv)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func RootFile(path string, clock adapter.Clock) (Verifiers, error) {
 	if _, err := verifierOf(b, opt); err != nil {
 		return nil, fmt.Errorf("$%s: %w", RootEnv, err)
 	}
-	return func(context.Context) (*sigstore.Verifier, error) {
+	return func(context.Context, trust.Package) (*sigstore.Verifier, error) {
 		opt.Now = clock()
 		return verifierOf(b, opt)
 	}, nil
@@ -104,8 +104,8 @@ func RootFile(path string, clock adapter.Clock) (Verifiers, error) {
 // GitHub packages under the name sigstore.InstanceGitHubPrivate. There must be
 // exactly one; a root of another name is never tried. Its age is not judged:
 // whoever pinned it also unpins it.
-func PinnedRoot(m adapter.Materials, clock adapter.Clock) Verifiers {
-	return func(ctx context.Context) (*sigstore.Verifier, error) {
+func PinnedRoot(m adapter.Materials, clock adapter.Clock) adapter.Verifiers {
+	return func(ctx context.Context, _ trust.Package) (*sigstore.Verifier, error) {
 		ms, err := m.Materials(ctx, trust.MaterialTrustedRoot, trust.Package{Type: "github"})
 		if err != nil {
 			return nil, err

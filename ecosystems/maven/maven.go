@@ -18,7 +18,6 @@ import (
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
-	"github.com/headgate/headgate/trust/sigstore"
 )
 
 // Bounds of a component's files.
@@ -33,10 +32,6 @@ const (
 // factsFreshFor is how old the unsigned list of versions may be.
 const factsFreshFor = time.Hour
 
-// Verifiers hands out the verifier of the public Sigstore instance. An error
-// means that there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // Options are the outside world of the adapter. All are required, but for
 // Materials: without them no OpenPGP key is pinned.
 type Options struct {
@@ -44,7 +39,7 @@ type Options struct {
 	Clock     adapter.Clock
 	Config    Config
 	Materials adapter.Materials
-	Sigstore  Verifiers
+	Sigstore  adapter.Verifiers
 }
 
 // Adapter checks artifacts of Maven repositories. It is safe for concurrent use.

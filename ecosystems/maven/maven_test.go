@@ -157,7 +157,7 @@ func (w *world) at(t testing.TB, env *adaptertest.Env) adaptertest.World {
 	cfg.Repositories = append(cfg.Repositories, Repository{"central", base})
 	art := trust.Artifact{Digests: trust.Digests{sha(jarOf("org.example:widget:1.2.0", "com.shaded:other:9"))}}
 	return adaptertest.World{
-		Adapter: must(New(Options{Get: env.Getter(), Clock: env.Clock, Config: cfg, Materials: w.material, Sigstore: func(context.Context) (*sigstore.Verifier, error) { return v, nil }})),
+		Adapter: must(New(Options{Get: env.Getter(), Clock: env.Clock, Config: cfg, Materials: w.material, Sigstore: func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }})),
 		Request: adapter.Request{Component: sbom.Component{Release: must(trust.ParseRelease(purl)), Kind: sbom.KindRegistry,
 			Artifacts: []trust.Artifact{art}}, Bytes: true, History: 3},
 		Artifact: art, Bytes: w.jar,

@@ -471,7 +471,7 @@ func (s *session) sigstore(ctx context.Context, f file, subject trust.Artifact, 
 	if err := agrees(f, got, blobErr); err != nil {
 		return fail(err)
 	}
-	v, err := s.a.Sigstore(ctx)
+	v, err := s.a.Sigstore(ctx, s.r.Package)
 	if err != nil {
 		return fail(err)
 	}

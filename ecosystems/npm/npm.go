@@ -33,6 +33,9 @@ type Trust struct {
 	Registries map[string]*sigstore.KeySet
 	// Root is Sigstore's trusted root, nil if it is not at hand.
 	Root *sigstore.Root
+	// RootFor returns the root of the Sigstore instance that vouches for a package;
+	// nil takes Root for every package.
+	RootFor func(trust.Package) (*sigstore.Root, error)
 	// Err says why Keys or Root are not at hand; it becomes the evidence's detail.
 	Err error
 }
@@ -57,7 +60,7 @@ type Adapter struct {
 	o Options
 
 	mu        sync.Mutex
-	verifiers map[[2]string]*verifiers
+	verifiers map[[3]string]*verifiers
 	records   map[string]*record
 	order     []string
 }
@@ -77,7 +80,7 @@ func New(o Options) (*Adapter, error) {
 	if o.Config, err = o.Config.normalize(); err != nil {
 		return nil, err
 	}
-	return &Adapter{o: o, verifiers: map[[2]string]*verifiers{}, records: map[string]*record{}}, nil
+	return &Adapter{o: o, verifiers: map[[3]string]*verifiers{}, records: map[string]*record{}}, nil
 }
 
 // Describe says what the adapter verifies.
@@ -109,9 +112,9 @@ func (a *Adapter) verifiersFor(t Trust) *verifiers {
 		}
 		return &verifiers{keylessErr: err, keyedErr: err}
 	}
-	key := [2]string{t.Root.Info().Digest.Value}
+	key := [3]string{t.Root.Instance(), t.Root.Info().Digest.Value}
 	if t.Keys != nil {
-		key[1] = t.Keys.Digest().Value
+		key[2] = t.Keys.Digest().Value
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -275,6 +278,12 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	comp := req.Component
 	r := comp.Release
 	c := &collection{a: a, req: req, r: r, t: a.o.Trust()}
+	if c.t.RootFor != nil {
+		root, err := c.t.RootFor(r.Package)
+		if c.t.Root = root; err != nil {
+			c.t.Err = err
+		}
+	}
 	var locked trust.Artifact
 	if len(comp.Artifacts) > 0 {
 		locked = comp.Artifacts[0]

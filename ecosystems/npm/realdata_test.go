@@ -45,7 +45,7 @@ func TestRealAttestations(t *testing.T) {
 	if len(docs) == 0 {
 		t.Skip("no attestations")
 	}
-	a := &Adapter{verifiers: map[[2]string]*verifiers{}}
+	a := &Adapter{verifiers: map[[3]string]*verifiers{}}
 	a.o.Config, _ = Config{}.normalize()
 	for _, doc := range docs {
 		raw, err := os.ReadFile(doc)

@@ -17,10 +17,6 @@ import (
 	"github.com/headgate/headgate/trust/sigstore"
 )
 
-// Verifiers hands out the verifier of the public Sigstore instance. An error
-// means that there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // predicateSign is what cosign signs since its version 3: an attestation that
 // says nothing but that the image was signed.
 const predicateSign = "https://sigstore.dev/cosign/sign/v1"
@@ -33,7 +29,7 @@ var describing = regexp.MustCompile(`^(?:https://spdx\.dev/Document(?:/v[0-9.]+)
 type Options struct {
 	Get    upstream.Getter
 	Config Config
-	Root   Verifiers
+	Root   adapter.Verifiers
 	// Materials hands out pinned public keys; nil for none.
 	Materials adapter.Materials
 }
@@ -42,7 +38,7 @@ type Options struct {
 type Adapter struct {
 	get       upstream.Getter
 	cfg       Config
-	root      Verifiers
+	root      adapter.Verifiers
 	materials adapter.Materials
 
 	mu     sync.Mutex
@@ -273,7 +269,7 @@ func (a *Adapter) verify(ctx context.Context, c candidate, im image, pkg trust.P
 	if c.bundle == nil {
 		return a.verifyByKey(ctx, c, im, pkg, e)
 	}
-	v, err := a.root(ctx)
+	v, err := a.root(ctx, pkg)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func TestRealBundles(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no bundles: %v", err)
 	}
-	a := New(Options{Root: func(context.Context) (*sigstore.Verifier, error) { return v, nil }})
+	a := New(Options{Root: func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }})
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			b, err := os.ReadFile(file)

@@ -226,7 +226,7 @@ func (g *reg) serve(ms adapter.Materials) *Adapter {
 	return New(Options{Get: g.env.Getter(), Root: g.verifier, Materials: ms})
 }
 
-func (g *reg) verifier(context.Context) (*sigstore.Verifier, error) {
+func (g *reg) verifier(context.Context, trust.Package) (*sigstore.Verifier, error) {
 	root, err := sigstore.LoadTrustedRoot(g.world.TrustedRoot(), sigstore.RootOptions{Obtained: adaptertest.Now, Now: adaptertest.Now})
 	if err != nil {
 		return nil, err

@@ -23,20 +23,16 @@ const MaxFile = 4 << 30
 // the index's word on the others only counts as a claim.
 const maxHistoryChecks = 2
 
-// Verifiers hands out the verifier of the public Sigstore instance. An error
-// means that there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // Adapter checks Python distributions. It is safe for concurrent use.
 type Adapter struct {
 	get  upstream.Getter
 	cfg  Config
-	root Verifiers
+	root adapter.Verifiers
 }
 
 // New returns an adapter that asks upstream through get and verifies
 // attestations by root.
-func New(get upstream.Getter, cfg Config, root Verifiers) *Adapter {
+func New(get upstream.Getter, cfg Config, root adapter.Verifiers) *Adapter {
 	if cfg.Index == "" {
 		cfg.Index = DefaultIndex
 	}
@@ -269,7 +265,7 @@ func (a *Adapter) attestations(ctx context.Context, index string, p *page, f ind
 	if err != nil {
 		return fail(err)
 	}
-	v, err := a.root(ctx)
+	v, err := a.root(ctx, r.Package)
 	if err != nil {
 		return fail(err)
 	}

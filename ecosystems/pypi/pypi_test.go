@@ -126,7 +126,7 @@ func writeJSON(t testing.TB, w http.ResponseWriter, v any) {
 	}
 }
 
-func verifiers(t testing.TB, w *sigstoretest.World) Verifiers {
+func verifiers(t testing.TB, w *sigstoretest.World) adapter.Verifiers {
 	t.Helper()
 	r, err := sigstore.LoadTrustedRoot(w.TrustedRoot(), sigstore.RootOptions{Obtained: w.Now, Now: w.Now})
 	if err != nil {
@@ -136,7 +136,7 @@ func verifiers(t testing.TB, w *sigstoretest.World) Verifiers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(context.Context) (*sigstore.Verifier, error) { return v, nil }
+	return func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }
 }
 
 func (x *index) at(t testing.TB, env *adaptertest.Env, locked trust.Digest) adaptertest.World {
@@ -367,7 +367,7 @@ func TestThreat050PromisedAndMissing(t *testing.T) {
 func TestNoTrustedRoot(t *testing.T) {
 	env := adaptertest.NewEnv(t, adaptertest.Right)
 	w := newIndex(t, adaptertest.Now).at(t, env, digest(body))
-	w.Adapter.(*Adapter).root = func(context.Context) (*sigstore.Verifier, error) {
+	w.Adapter.(*Adapter).root = func(context.Context, trust.Package) (*sigstore.Verifier, error) {
 		return nil, trust.Undecidable(trust.ReasonExpiredRoot, "no trusted root")
 	}
 	if o, r := outcome(collect(t, w), trust.CheckPublish); o != trust.Unreachable || r != trust.ReasonExpiredRoot {

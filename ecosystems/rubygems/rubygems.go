@@ -17,20 +17,16 @@ import (
 // factsFreshFor is how old the unsigned facts may be; nothing rests on them alone.
 const factsFreshFor = time.Hour
 
-// Verifiers hands out the verifier of the public Sigstore instance. An error
-// means that there is no usable trusted root.
-type Verifiers func(ctx context.Context) (*sigstore.Verifier, error)
-
 // Adapter checks gems. It is safe for concurrent use.
 type Adapter struct {
 	get  upstream.Getter
 	cfg  Config
-	root Verifiers
+	root adapter.Verifiers
 }
 
 // New returns an adapter that asks upstream through get and verifies
 // attestations by root.
-func New(get upstream.Getter, cfg Config, root Verifiers) *Adapter {
+func New(get upstream.Getter, cfg Config, root adapter.Verifiers) *Adapter {
 	if cfg.Default == "" {
 		cfg.Default = DefaultSource
 	}
@@ -163,7 +159,7 @@ func (a *Adapter) attestations(ctx context.Context, source string, r trust.Relea
 	case len(bundles) > MaxAttestations:
 		return fail(trust.Undecidable(trust.ReasonTooLarge, "the gem has more than %d attestations", MaxAttestations))
 	}
-	v, err := a.root(ctx)
+	v, err := a.root(ctx, r.Package)
 	if err != nil {
 		return fail(err)
 	}

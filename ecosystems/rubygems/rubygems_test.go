@@ -85,7 +85,7 @@ func (s *server) at(t testing.TB, env *adaptertest.Env) adaptertest.World {
 	}
 	art := trust.Artifact{Digests: trust.Digests{digest(body)}}
 	return adaptertest.World{
-		Adapter:  New(env.Getter(), Config{Default: base + "/"}, func(context.Context) (*sigstore.Verifier, error) { return v, nil }),
+		Adapter:  New(env.Getter(), Config{Default: base + "/"}, func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }),
 		Request:  adapter.Request{Component: sbom.Component{Release: r, Kind: sbom.KindRegistry, Artifacts: []trust.Artifact{art}}, Bytes: true, History: 3},
 		Artifact: art, Bytes: []byte(body),
 	}

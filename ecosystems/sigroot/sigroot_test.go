@@ -2,7 +2,6 @@ package sigroot
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ed25519"
 	"fmt"
 	"io/fs"
@@ -13,98 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"github.com/headgate/headgate/ecosystems/adaptertest"
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/sigstore/sigstoretest"
 )
 
 const keysTarget = "registry.example.com/keys.json"
-
-// repo is a TUF repository made at run time.
-type repo struct {
-	t     testing.TB
-	dir   string
-	key   ed25519.PrivateKey
-	files map[string][]byte
-}
-
-func newRepo(t testing.TB) *repo {
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &repo{t: t, dir: t.TempDir(), key: key, files: map[string][]byte{targetRoot: []byte("root 1"), keysTarget: []byte("keys 1")}}
-}
-
-func (r *repo) write(name string, b []byte) {
-	p := filepath.Join(r.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.WriteFile(p, b, 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// publish signs version v of all metadata, valid until expires, and returns
-// the first root.
-func (r *repo) publish(v int64, expires time.Time) []byte {
-	r.t.Helper()
-	signer, err := signature.LoadSigner(r.key, crypto.Hash(0))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	must := func(err error) {
-		r.t.Helper()
-		if err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	pub, err := metadata.KeyFromPublicKey(r.key.Public())
-	must(err)
-	root := metadata.Root(expires.AddDate(1, 0, 0))
-	for _, role := range []string{"root", "timestamp", "snapshot", "targets"} {
-		must(root.Signed.AddKey(pub, role))
-	}
-	_, err = root.Sign(signer)
-	must(err)
-	rootBytes, err := root.ToBytes(false)
-	must(err)
-	r.write("1.root.json", rootBytes)
-
-	targets := metadata.Targets(expires)
-	targets.Signed.Version = v
-	for name, b := range r.files {
-		tf, err := metadata.TargetFile().FromBytes(name, b, "sha256")
-		must(err)
-		targets.Signed.Targets[name] = tf
-		r.write("targets/"+filepath.ToSlash(filepath.Join(filepath.Dir(name), tf.Hashes["sha256"].String()+"."+filepath.Base(name))), b)
-	}
-	_, err = targets.Sign(signer)
-	must(err)
-	snapshot := metadata.Snapshot(expires)
-	snapshot.Signed.Version = v
-	snapshot.Signed.Meta["targets.json"] = metadata.MetaFile(v)
-	_, err = snapshot.Sign(signer)
-	must(err)
-	timestamp := metadata.Timestamp(expires)
-	timestamp.Signed.Version = v
-	timestamp.Signed.Meta["snapshot.json"] = metadata.MetaFile(v)
-	_, err = timestamp.Sign(signer)
-	must(err)
-	b, err := targets.ToBytes(false)
-	must(err)
-	r.write(fmt.Sprintf("%d.targets.json", v), b)
-	b, err = snapshot.ToBytes(false)
-	must(err)
-	r.write(fmt.Sprintf("%d.snapshot.json", v), b)
-	b, err = timestamp.ToBytes(false)
-	must(err)
-	r.write("timestamp.json", b)
-	return rootBytes
-}
 
 func tree(t *testing.T, dir string) string {
 	t.Helper()
@@ -124,16 +37,16 @@ func tree(t *testing.T, dir string) string {
 }
 
 type world struct {
-	*repo
+	*sigstoretest.Repository
 	store *Store
 	clock time.Time
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{repo: newRepo(t), clock: adaptertest.Now}
-	anchor := w.publish(1, w.clock.AddDate(0, 0, 7))
+	w := &world{Repository: sigstoretest.NewRepository(t, map[string][]byte{targetRoot: []byte("root 1"), keysTarget: []byte("keys 1")}), clock: adaptertest.Now}
+	anchor := w.Publish(1, w.clock.AddDate(0, 0, 7))
 	env := adaptertest.NewEnv(t, adaptertest.Right)
-	base := env.Serve(http.FileServer(http.Dir(w.dir)))
+	base := env.Serve(http.FileServer(http.Dir(w.Dir)))
 	var err error
 	w.store, err = New(Options{Dir: filepath.Join(t.TempDir(), "roots"), Get: env.Getter(), URL: base, Anchor: anchor, NPMKeys: keysTarget,
 		Clock: func() time.Time { return w.clock }})
@@ -149,13 +62,13 @@ func TestRefreshAndLoad(t *testing.T) {
 		t.Errorf("nothing stored: %v", err)
 	}
 	for i := int64(1); i <= 3; i++ {
-		w.files[targetRoot] = fmt.Appendf(nil, "root %d", i)
-		w.publish(i, w.clock.AddDate(0, 0, 7))
+		w.Files[targetRoot] = fmt.Appendf(nil, "root %d", i)
+		w.Publish(i, w.clock.AddDate(0, 0, 7))
 		if _, err := w.store.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		m, err := w.store.Load()
-		if err != nil || !bytes.Equal(m.TrustedRoot, w.files[targetRoot]) || string(m.NPMKeys) != "keys 1" || !m.Obtained.Equal(w.clock) || m.SigningConfig != nil {
+		if err != nil || !bytes.Equal(m.TrustedRoot, w.Files[targetRoot]) || string(m.NPMKeys) != "keys 1" || !m.Obtained.Equal(w.clock) || m.SigningConfig != nil {
 			t.Fatalf("material %+v, %v", m, err)
 		}
 		w.clock = w.clock.Add(time.Hour)
@@ -168,9 +81,9 @@ func TestRefreshAndLoad(t *testing.T) {
 
 func TestImport(t *testing.T) {
 	w := newWorld(t)
-	w.files[targetSigning] = []byte("signing")
-	w.publish(2, w.clock.AddDate(0, 0, 7))
-	if _, err := w.store.Import(w.dir); err != nil {
+	w.Files[targetSigning] = []byte("signing")
+	w.Publish(2, w.clock.AddDate(0, 0, 7))
+	if _, err := w.store.Import(w.Dir); err != nil {
 		t.Fatal(err)
 	}
 	m, err := w.store.Load()
@@ -187,16 +100,16 @@ func TestThreat034FailedRefresh(t *testing.T) {
 		r     trust.Reason
 	}{
 		"expired":         {func(w *world) { w.clock = w.clock.AddDate(0, 0, 8) }, trust.Unreachable, trust.ReasonExpiredRoot},
-		"rollback":        {func(w *world) { w.publish(1, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
-		"foreign key":     {func(w *world) { _, w.key, _ = ed25519.GenerateKey(nil); w.publish(9, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
-		"gone":            {func(w *world) { _ = os.Remove(filepath.Join(w.dir, "timestamp.json")) }, trust.Unreachable, trust.ReasonNetwork},
-		"malformed":       {func(w *world) { w.write("timestamp.json", []byte("{")) }, "", ""},
-		"changed target":  {func(w *world) { w.publish(9, w.clock.AddDate(0, 0, 7)); w.spoil() }, trust.Failed, trust.ReasonBadSignature},
-		"missing targets": {func(w *world) { delete(w.files, targetRoot); w.publish(9, w.clock.AddDate(0, 0, 7)) }, "", ""},
+		"rollback":        {func(w *world) { w.Publish(1, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
+		"foreign key":     {func(w *world) { _, w.Key, _ = ed25519.GenerateKey(nil); w.Publish(9, w.clock.AddDate(0, 0, 7)) }, trust.Failed, trust.ReasonBadSignature},
+		"gone":            {func(w *world) { _ = os.Remove(filepath.Join(w.Dir, "timestamp.json")) }, trust.Unreachable, trust.ReasonNetwork},
+		"malformed":       {func(w *world) { w.Write("timestamp.json", []byte("{")) }, "", ""},
+		"changed target":  {func(w *world) { w.Publish(9, w.clock.AddDate(0, 0, 7)); w.spoil() }, trust.Failed, trust.ReasonBadSignature},
+		"missing targets": {func(w *world) { delete(w.Files, targetRoot); w.Publish(9, w.clock.AddDate(0, 0, 7)) }, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.publish(5, w.clock.AddDate(0, 0, 7))
+			w.Publish(5, w.clock.AddDate(0, 0, 7))
 			if _, err := w.store.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -221,10 +134,10 @@ func TestThreat034FailedRefresh(t *testing.T) {
 
 // spoil changes the bytes of every target file.
 func (w *world) spoil() {
-	files, _ := filepath.Glob(filepath.Join(w.dir, "targets", "*.trusted_root.json"))
+	files, _ := filepath.Glob(filepath.Join(w.Dir, "targets", "*.trusted_root.json"))
 	for _, f := range files {
 		if err := os.WriteFile(f, []byte("root X"), 0o600); err != nil {
-			w.t.Fatal(err)
+			panic(err)
 		}
 	}
 }

@@ -49,6 +49,9 @@ type Expectation struct {
 	// Root returns Sigstore's trusted root. It is called only for signatures that
 	// need it, so that the others need no root; nil if there is none.
 	Root func() (*sigstore.Root, error)
+	// Instance names the private instance whose Root it is: its rules then hold for
+	// signatures by keys too, and no signature outside Sigstore counts.
+	Instance string
 	Now  time.Time
 }
 
@@ -255,6 +258,9 @@ func (x *Expectation) needRoot() (*sigstore.Root, error) {
 			return nil, fmt.Errorf("trusted root: %w", err)
 		}
 		if r != nil {
+			if x.Instance != "" && r.Instance() != x.Instance {
+				return nil, trust.Misconfigured("the trusted root is of the instance %s, expected %s", r.Instance(), x.Instance)
+			}
 			return r, nil
 		}
 	}

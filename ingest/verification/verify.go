@@ -199,6 +199,9 @@ func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 		r.Document, r.Format = d.Name, f
 		return []*Result{r}, nil
 	}
+	if x.Instance != "" && f != FormatUnknown && f != FormatBundle && f != FormatCosign && f != FormatPyPI {
+		return nil, trust.Failure(trust.ReasonUntrustedSigner, "a %s signature is none of the Sigstore instance %s", f, x.Instance)
+	}
 	if x.RequireLog && f != FormatUnknown && f != FormatBundle && f != FormatCosign && f != FormatPyPI {
 		return nil, trust.Failure(trust.ReasonBadSignature, "a %s signature is in no transparency log", f)
 	}
@@ -311,6 +314,9 @@ func (t *target) bundle(b []byte, d Document, x *Expectation) (*Result, error) {
 		return nil, trust.Failure(trust.ReasonUntrustedSigner, "bundle is signed with a certificate, one of the given keys is expected")
 	}
 	if !fulcio(cert) {
+		if x.Instance != "" {
+			return nil, trust.Failure(trust.ReasonUntrustedSigner, "the certificate names no OIDC issuer: it is none of the Sigstore instance %s", x.Instance)
+		}
 		if x.RequireLog {
 			return nil, trust.Failure(trust.ReasonBadSignature, "bundle without transparency log entry")
 		}
@@ -393,7 +399,7 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 			return nil, trust.Misconfigured("%w", err)
 		}
 		var v *sigstore.Verifier
-		if c.Entries > 0 {
+		if c.Entries > 0 || x.Instance != "" {
 			root, rerr := x.needRoot()
 			if rerr != nil {
 				return nil, rerr
@@ -416,7 +422,7 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 		if st, ok := got.Statement(); ok {
 			r.Statement = &st
 		}
-		if c.Entries == 0 {
+		if c.Entries == 0 && r.SignedAt.IsZero() {
 			r.Notes = append(r.Notes, "signed by a key alone: no log entry, and nobody witnessed when")
 		}
 		if r.AcceptedBy, err = x.acceptKey(r); err != nil {

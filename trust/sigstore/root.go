@@ -29,6 +29,8 @@ type RootOptions struct {
 	Now time.Time
 	// MaxAge bounds Now − Obtained; zero means DefaultMaxRootAge.
 	MaxAge time.Duration
+	// Rules are those of the instance that the root is of; nil for the public-good one's.
+	Rules *Rules
 }
 
 // RootInfo identifies a trusted root.
@@ -43,6 +45,7 @@ type Root struct {
 	material root.TrustedMaterial
 	cas      []root.CertificateAuthority
 	info     RootInfo
+	rules    *Rules
 
 	once       sync.Once
 	keyless    *Verifier // of NewVerifier
@@ -118,6 +121,13 @@ func LoadTrustedRoot(b []byte, opt RootOptions) (*Root, error) {
 		r.cas = append(r.cas, &authority{ca: f})
 	}
 	r.material = &material{TrustedMaterial: tr, cas: r.cas}
+	if opt.Rules != nil {
+		u := *opt.Rules
+		if err := u.check(r.material); err != nil {
+			return nil, err
+		}
+		r.rules = &u
+	}
 	return r, nil
 }
 

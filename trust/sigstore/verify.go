@@ -39,6 +39,7 @@ type Verifier struct {
 	keys     *KeySet
 	usage    string
 	logs     bool
+	rules    *Rules // nil for the public-good instance
 	// pinned marks a verifier that proves a key's signature and nothing else.
 	pinned bool
 	// prehash verifies plain signatures of Ed25519 keys, which are made over a
@@ -46,11 +47,18 @@ type Verifier struct {
 	prehash *verify.Verifier
 }
 
-// NewVerifier verifies keyless bundles of an instance with transparency log and
-// certificate log, such as the public-good one: one log entry, one observed time, one SCT.
-// The verifier of one root is made once.
+// NewVerifier verifies keyless bundles of the root's instance: by the instance's
+// own Rules, or as the public-good one's with one log entry, one observed time and
+// one SCT. The verifier of one root is made once.
 func NewVerifier(r *Root) (*Verifier, error) {
 	made := func() (*Verifier, error) {
+		if r != nil && r.rules != nil {
+			opts := r.rules.witnesses()
+			if r.rules.CertificateLogs > 0 {
+				opts = append(opts, verify.WithSignedCertificateTimestamps(r.rules.CertificateLogs))
+			}
+			return newVerifier(r.rules.Instance, r, nil, "", r.rules.Logs > 0, opts...)
+		}
 		return newVerifier(InstancePublic, r, nil, "", true,
 			verify.WithTransparencyLog(threshold), verify.WithObserverTimestamps(threshold), verify.WithSignedCertificateTimestamps(threshold))
 	}
@@ -66,6 +74,9 @@ func NewVerifier(r *Root) (*Verifier, error) {
 func NewKeyVerifier(r *Root, keys *KeySet, usage string) (*Verifier, error) {
 	if !keys.Has(usage) {
 		return nil, misuse("no key for %q", usage)
+	}
+	if r != nil && r.rules != nil {
+		return newVerifier(r.rules.Instance, r, keys, usage, r.rules.Logs > 0, r.rules.witnesses()...)
 	}
 	return newVerifier(InstanceKeys, r, keys, usage, true,
 		verify.WithTransparencyLog(threshold), verify.WithObserverTimestamps(threshold))
@@ -91,7 +102,7 @@ func newVerifier(instance string, r *Root, keys *KeySet, usage string, logs bool
 	if err != nil {
 		return nil, misuse("%v", err)
 	}
-	out := &Verifier{instance: instance, v: v, material: m, info: r.info, keys: keys, usage: usage, logs: logs}
+	out := &Verifier{instance: instance, v: v, material: m, info: r.info, keys: keys, usage: usage, logs: logs, rules: r.rules}
 	if keys != nil {
 		out.prehash, err = verify.NewVerifier(&keyed{TrustedMaterial: r.material, keys: keys, usage: usage, prehash: true}, opts...)
 		if err != nil {
@@ -284,6 +295,11 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 		if out.signer, err = signerOf(ent.cert); err != nil {
 			return Verified{}, failed(trust.ReasonUntrustedSigner, "reading the signer: %w", err)
 		}
+		if v.rules != nil {
+			if err := v.rules.issuer(out.signer); err != nil {
+				return Verified{}, err
+			}
+		}
 	} else {
 		if want.Identity.kind != identityKey {
 			return Verified{}, failed(trust.ReasonUntrustedSigner, "bundle is signed with the key %q, a certificate is expected", clip(ent.hint))
@@ -459,6 +475,9 @@ func parseBundle(b []byte, folder bool) (*entity, error) {
 	}
 	if e.entries, err = e.Bundle.TlogEntries(); err != nil {
 		return nil, unreachable(trust.ReasonMalformed, "reading bundle: %w", err)
+	}
+	if err := e.checkpointSizes(); err != nil {
+		return nil, err
 	}
 	vc, err := e.VerificationContent()
 	if err != nil {

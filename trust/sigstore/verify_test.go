@@ -189,6 +189,15 @@ var faults = []struct {
 	{sigstoretest.FaultSET, v1, bad},
 	{sigstoretest.FaultProof, proof, bad},
 	{sigstoretest.FaultCheckpoint, proof, bad},
+	{sigstoretest.FaultCheckpointOrigin, proof, stopped},
+	{sigstoretest.FaultCheckpointNoSize, proof, stopped},
+	{sigstoretest.FaultCheckpointSize, proof, stopped},
+	{sigstoretest.FaultCheckpointNoRoot, proof, stopped},
+	{sigstoretest.FaultCheckpointRoot, proof, bad},
+	{sigstoretest.FaultCheckpointUnsigned, proof, stopped},
+	{sigstoretest.FaultCheckpointHint, proof, stopped},
+	{sigstoretest.FaultCheckpointForeign, proof, stopped},
+	{sigstoretest.FaultTimestampWindow, proof, bad},
 	{sigstoretest.FaultNoProof, 0, stopped},
 	{sigstoretest.FaultNoTimestamp, 0, stopped},
 	{sigstoretest.FaultForeignTSA, proof, bad},
@@ -228,7 +237,7 @@ func breakBundles(t *testing.T, only ...sigstoretest.Fault) {
 				o.Fault = f.fault
 				got, err := p.v.Verify(s.Bundle(o), p.want)
 				if err == nil || !got.IsZero() {
-					t.Fatalf("verified: %+v", got)
+					t.Fatalf("verified, as signed by %s", got.Signer())
 				}
 				if f.want != stopped {
 					check(t, err, f.want.o, f.want.r)
@@ -260,8 +269,11 @@ func TestThreat011PAE(t *testing.T) {
 // TestThreat023SameLogTwice: two entries of one log, and the same one twice.
 func TestThreat023SameLogTwice(t *testing.T) { breakBundles(t, sigstoretest.FaultTwice) }
 
-// TestThreat038ForeignTSA: a timestamp that brings its own chain.
-func TestThreat038ForeignTSA(t *testing.T) { breakBundles(t, sigstoretest.FaultForeignTSA) }
+// TestThreat038ForeignTSA: a timestamp that brings its own chain, and one from
+// before the authority was valid.
+func TestThreat038ForeignTSA(t *testing.T) {
+	breakBundles(t, sigstoretest.FaultForeignTSA, sigstoretest.FaultTimestampWindow)
+}
 
 // TestThreat039UnsignedTime: an integrated time without promise is no time.
 func TestThreat039UnsignedTime(t *testing.T) { breakBundles(t, sigstoretest.FaultNoTimestamp) }
@@ -271,9 +283,13 @@ func TestThreat040SCT(t *testing.T) {
 	breakBundles(t, sigstoretest.FaultNoSCT, sigstoretest.FaultForeignSCT, sigstoretest.FaultBadSCT)
 }
 
-// TestThreat045Checkpoint: checkpoints of another key, proofs of another entry.
+// TestThreat045Checkpoint: checkpoints of another key, proofs of another entry,
+// and checkpoints that lack a part or are for another tree, in logs v1 and v2.
 func TestThreat045Checkpoint(t *testing.T) {
-	breakBundles(t, sigstoretest.FaultCheckpoint, sigstoretest.FaultProof, sigstoretest.FaultNoProof)
+	breakBundles(t, sigstoretest.FaultCheckpoint, sigstoretest.FaultProof, sigstoretest.FaultNoProof,
+		sigstoretest.FaultCheckpointOrigin, sigstoretest.FaultCheckpointNoSize, sigstoretest.FaultCheckpointSize,
+		sigstoretest.FaultCheckpointNoRoot, sigstoretest.FaultCheckpointRoot, sigstoretest.FaultCheckpointUnsigned,
+		sigstoretest.FaultCheckpointHint, sigstoretest.FaultCheckpointForeign)
 }
 
 // TestThreat046LogV2NeedsTimestamp: entries of log v2 have no time of their own.

@@ -13,6 +13,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
@@ -53,7 +55,20 @@ const (
 	FaultForeignTSA     Fault = "foreign-tsa"     // timestamp with its own embedded chain; no promise
 	FaultTimestamp      Fault = "timestamp"       // timestamp over another signature; no promise
 	FaultTwice          Fault = "twice"           // the same log entry twice
-	FaultTwoSignatures  Fault = "two-signatures"  // envelope with two signatures
+
+	// Checkpoints that the log's own key signed, and that are not those of its tree,
+	// or checkpoints that lack a part.
+	FaultCheckpointOrigin   Fault = "checkpoint-no-origin"
+	FaultCheckpointNoSize   Fault = "checkpoint-no-size"
+	FaultCheckpointSize     Fault = "checkpoint-other-size"
+	FaultCheckpointNoRoot   Fault = "checkpoint-no-root"
+	FaultCheckpointRoot     Fault = "checkpoint-other-root"
+	FaultCheckpointUnsigned Fault = "checkpoint-unsigned"
+	FaultCheckpointHint     Fault = "checkpoint-key-hint"    // signature under another key hint
+	FaultCheckpointForeign  Fault = "checkpoint-foreign-log" // signed by a witness alone, not by the log
+
+	FaultTimestampWindow Fault = "timestamp-window" // stamped before the authority was valid; no promise
+	FaultTwoSignatures   Fault = "two-signatures"   // envelope with two signatures
 )
 
 // Options say what to sign and how. The zero value, with a Statement or an
@@ -258,18 +273,20 @@ func (w *World) Bundle(o Options) []byte {
 		}
 		material["tlogEntries"] = entries
 	}
-	if (o.LogV2 || o.Timestamp || o.Private || o.Fault == FaultForeignTSA || o.Fault == FaultTimestamp) && o.Fault != FaultNoTimestamp {
-		leaf, key, over := w.tsaLeaf, w.tsaKey, sig
+	if (o.LogV2 || o.Timestamp || o.Private || o.Fault == FaultForeignTSA || o.Fault == FaultTimestamp || o.Fault == FaultTimestampWindow) && o.Fault != FaultNoTimestamp {
+		leaf, key, over, at := w.tsaLeaf, w.tsaKey, sig, o.At
 		switch o.Fault {
 		case FaultForeignTSA:
 			rootKey := w.p256()
 			root := w.authority("sigstore-tsa-root", nil, rootKey, nil, x509.ExtKeyUsageTimeStamping)
 			key = w.p256()
 			leaf = w.tsaCertificate(key, root, rootKey)
+		case FaultTimestampWindow:
+			at = w.start.Add(-time.Hour)
 		case FaultTimestamp:
 			over = append([]byte("x"), sig...)
 		}
-		material["timestampVerificationData"] = obj{"rfc3161Timestamps": []any{obj{"signedTimestamp": w.stamp(over, o.At, leaf, key)}}}
+		material["timestampVerificationData"] = obj{"rfc3161Timestamps": []any{obj{"signedTimestamp": w.stamp(over, at, leaf, key)}}}
 	}
 	return w.json(doc)
 }
@@ -334,7 +351,7 @@ func (w *World) sealV1(kind string, canonical []byte, at time.Time, o Options) o
 		"logIndex": fmt.Sprint(logIndex), "logId": obj{"keyId": id}, "kindVersion": obj{"kind": kind, "version": "0.0.1"},
 		"integratedTime": fmt.Sprint(at.Unix()), "canonicalizedBody": canonical,
 	}
-	promise := o.Fault != FaultNoProof && o.Fault != FaultNoTimestamp && o.Fault != FaultForeignTSA && o.Fault != FaultTimestamp
+	promise := o.Fault != FaultNoProof && o.Fault != FaultNoTimestamp && o.Fault != FaultForeignTSA && o.Fault != FaultTimestamp && o.Fault != FaultTimestampWindow
 	if promise {
 		setKey := key
 		if o.Fault == FaultSET {
@@ -356,6 +373,7 @@ func (w *World) sealV1(kind string, canonical []byte, at time.Time, o Options) o
 		}
 		cp, err := util.CreateAndSignCheckpoint(background, "rekor.sigstore.test", 1193050959916656506, size, root, w.logSigner(cpKey))
 		w.must(err)
+		cp = w.spoilCheckpoint(o.Fault, cp, cpKey)
 		entry["inclusionProof"] = obj{"logIndex": fmt.Sprint(index), "rootHash": root, "treeSize": fmt.Sprint(size), "hashes": proof, "checkpoint": obj{"envelope": string(cp)}}
 	}
 	return entry
@@ -368,6 +386,49 @@ func (w *World) entryV2(e entryContent, fault Fault) obj {
 	}
 	sum := sha256.Sum256(message)
 	return w.sealV2(&protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: sum[:]}, &rekortiles.Signature{Content: e.sig, Verifier: e.verifierV2}, fault)
+}
+
+// spoilCheckpoint breaks a signed checkpoint in one part; what it changes in the
+// text is signed again by the same key.
+func (w *World) spoilCheckpoint(f Fault, cp []byte, key crypto.Signer) []byte {
+	text, sigs, _ := strings.Cut(string(cp), "\n\n")
+	lines := strings.Split(text, "\n") // origin, size, root, further lines
+	switch f {
+	case FaultCheckpointOrigin:
+		lines = lines[1:]
+	case FaultCheckpointNoSize:
+		lines = slices.Delete(lines, 1, 2)
+	case FaultCheckpointSize:
+		lines[1] += "0"
+	case FaultCheckpointNoRoot:
+		lines = slices.Delete(lines, 2, 3)
+	case FaultCheckpointRoot:
+		sum := sha256.Sum256([]byte(randomID()))
+		lines[2] = base64.StdEncoding.EncodeToString(sum[:])
+	case FaultCheckpointUnsigned:
+		return []byte(text + "\n\n")
+	case FaultCheckpointHint, FaultCheckpointForeign:
+		name, b64, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(sigs), "\u2014 "), " ")
+		raw, err := base64.StdEncoding.DecodeString(b64)
+		w.must(err)
+		if !ok {
+			return cp
+		}
+		raw[0] ^= 0xff
+		if f == FaultCheckpointForeign {
+			name = "witness.sigstore.test"
+		}
+		return []byte(text + "\n\n\u2014 " + name + " " + base64.StdEncoding.EncodeToString(raw) + "\n")
+	default:
+		return cp
+	}
+	text = strings.Join(lines, "\n") + "\n"
+	name, b64, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(sigs), "\u2014 "), " ")
+	raw, err := base64.StdEncoding.DecodeString(b64)
+	w.must(err)
+	sig, err := w.logSigner(key).SignMessage(strings.NewReader(text))
+	w.must(err)
+	return []byte(text + "\n\u2014 " + name + " " + base64.StdEncoding.EncodeToString(append(raw[:4], sig...)) + "\n")
 }
 
 // sealV2 puts an entry into log v2.
@@ -400,6 +461,7 @@ func (w *World) sealV2(data *protocommon.HashOutput, sig *rekortiles.Signature, 
 	w.must(err)
 	cp, err := sumnote.Sign(&sumnote.Note{Text: string(formats.Checkpoint{Origin: u.Hostname(), Size: size, Hash: root}.Marshal())}, signer)
 	w.must(err)
+	cp = w.spoilCheckpoint(fault, cp, key)
 	entry := obj{
 		"logIndex": fmt.Sprint(index), "logId": obj{"keyId": id}, "kindVersion": obj{"kind": "hashedrekord", "version": "0.0.2"},
 		"canonicalizedBody": canonical,
