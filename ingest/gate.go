@@ -112,6 +112,9 @@ type Gate struct {
 	// ReuseUnknown lets stored evidence stand for releases too that were never
 	// allowed: an audit looks at what came in around the gate again and again.
 	ReuseUnknown bool
+	// Current reports whether stored evidence rests on what vouches for the package
+	// today, and not on a root that was replaced since; nil for always.
+	Current func(trust.Package, trust.Evidence) bool
 	// Progress may be nil. It is called from one goroutine at a time.
 	Progress Progress
 	// Usage returns requests sent and bytes received so far; nil for none.
@@ -322,7 +325,7 @@ func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Packa
 		if err != nil {
 			return fmt.Errorf("reading the last decision about %s: %w", it.in.Component.Release, err)
 		}
-		if len(ds) == 1 && reusable(&ds[0], it, now, reuse) {
+		if len(ds) == 1 && reusable(&ds[0], it, now, reuse) && g.current(p, ds[0].Evidence) {
 			it.earlier = &ds[0]
 		}
 	}
@@ -354,6 +357,10 @@ func reusable(d *store.Decision, it *item, now time.Time, max time.Duration) boo
 		}
 	}
 	return signed > 0
+}
+
+func (g *Gate) current(p trust.Package, es []trust.Evidence) bool {
+	return g.Current == nil || !slices.ContainsFunc(es, func(e trust.Evidence) bool { return !g.Current(p, e) })
 }
 
 // sameArtifacts reports whether two sources state the same artifacts, with at

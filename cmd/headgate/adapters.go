@@ -33,6 +33,8 @@ type adapterSet struct {
 	notes  []string
 	// settings are the user's own.
 	settings ecosystems.Settings
+	// current judges stored evidence by today's trust roots.
+	current func(trust.Package, trust.Evidence) bool
 }
 
 // private reports whether the user's own settings send a package to a private
@@ -119,7 +121,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: append(settings.Notes(), notes...), settings: settings}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: append(settings.Notes(), notes...), settings: settings, current: r.current}
 	if len(hosts) > 0 {
 		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
 	}
@@ -273,6 +275,20 @@ func (r *roots) npm() npm.Trust {
 		t.Registries = map[string]*sigstore.KeySet{r.registry: r.keys}
 	}
 	return t
+}
+
+// current reports whether evidence rests on the Sigstore root that vouches for the
+// package today. What a private instance vouched for is asked again every time:
+// its rules may have changed as well as its root.
+func (r *roots) current(p trust.Package, e trust.Evidence) bool {
+	if e.Signer == nil || e.Signer.Kind != trust.SignerSigstore {
+		return true
+	}
+	if in, err := r.private.config.InstanceFor(p); in != nil || err != nil {
+		return false
+	}
+	r.ready()
+	return r.root != nil && r.root.Info().Digest == e.Root
 }
 
 func (r *roots) verifier(ctx context.Context, p trust.Package) (*sigstore.Verifier, error) {

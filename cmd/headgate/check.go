@@ -191,6 +191,12 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	cfg := set.policy.Config()
 	o.registries = cfg.Registries
 	o.instances = &instances{c: c, config: &cfg, read: set.read}
+	if o.config != "" {
+		o.instances.read = beside(o.config)
+	}
+	if err := o.instances.check(context.Background()); err != nil {
+		return nil, err
+	}
 	var err error
 	if o.downloads, err = downloads.From(set.policy.Config()); err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
@@ -206,6 +212,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	g.Unsupported = ecosystems.Unsupported
 	g.Internal = set.policy.Config().Policy.InternalNamespaces
 	g.Private = adapters.private
+	g.Current = adapters.current
 	g.Alarm = s.Alarm
 	if set.policy.Config().Inspection.Mode == "off" {
 		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")

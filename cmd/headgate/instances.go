@@ -45,12 +45,11 @@ type instanceMaterial struct {
 // configured reads the instances of the headgate.yaml that a command is run
 // beside, or that --config names.
 func (c *Command) configured(o *options) (*instances, error) {
-	dir := repositoryRoot(".")
-	name := filepath.Join(dir, ConfigFile)
+	name := filepath.Join(repositoryRoot("."), ConfigFile)
 	var data []byte
 	var err error
 	if o.config != "" {
-		name, dir = o.config, filepath.Dir(o.config)
+		name = o.config
 		data, err = os.ReadFile(name)
 	} else {
 		data, err = readSmall(name)
@@ -58,14 +57,20 @@ func (c *Command) configured(o *options) (*instances, error) {
 	if err != nil {
 		return nil, usage("reading the configuration: %w", err)
 	}
-	i := &instances{c: c, config: &policies.Config{Version: policies.ConfigVersion},
-		read: func(name string) ([]byte, error) { return readSmall(filepath.Join(dir, filepath.FromSlash(name))) }}
+	i := &instances{c: c, config: &policies.Config{Version: policies.ConfigVersion}, read: beside(name)}
 	if data != nil {
 		if i.config, err = policies.ParseConfig(data); err != nil {
 			return nil, usage("%s: %w", name, err)
 		}
 	}
 	return i, nil
+}
+
+// beside reads files beside a configuration.
+func beside(config string) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		return readSmall(filepath.Join(filepath.Dir(config), filepath.FromSlash(name)))
+	}
 }
 
 // insecure are the hosts of TUF repositories that the configuration reaches by
@@ -103,6 +108,27 @@ func (i *instances) pinned(f *policies.PinnedFile) ([]byte, error) {
 		return nil, usage("%s is %s, and the configuration pins %s", f.Path, got, want)
 	}
 	return b, nil
+}
+
+// check reads every file that the configuration pins for packages: one that is
+// missing or another is an error of the configuration, and not the evidence's.
+func (i *instances) check(ctx context.Context) error {
+	for n := range i.config.Sigstore {
+		in := &i.config.Sigstore[n]
+		if len(in.Scope) == 0 {
+			continue
+		}
+		var err error
+		if in.TUF != nil {
+			_, err = i.pinned(&in.TUF.Root)
+		} else {
+			_, err = i.material(ctx, in)
+		}
+		if err != nil {
+			return usage("%w", err)
+		}
+	}
+	return nil
 }
 
 func rulesOf(in *policies.SigstoreInstance) *sigstore.Rules {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log"
@@ -72,6 +73,7 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 		"config1.json": s.SigningConfig(1, false), "config2.json": s.SigningConfig(2, true)} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
 	}
+	writeInstances(ts, tb, w, s, now)
 	reg := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
 	ts.Defer(reg.Close)
 	host := strings.TrimPrefix(reg.URL, "http://")
@@ -84,4 +86,24 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Check(err)
 		ts.Check(remote.WriteIndex(ref, idx))
 	}
+}
+
+// writeInstances writes instances.yaml with two names for the Sigstore: "acme" by
+// pinned files, and "farm" by a TUF repository, which is served and lies in tuf.
+func writeInstances(ts *testscript.TestScript, tb testing.TB, w *sigstoretest.World, s *sigstoretest.Services, now time.Time) {
+	dir := ts.MkAbs("tuf")
+	ts.Check(os.Mkdir(dir, 0o755))
+	repo := sigstoretest.NewRepositoryIn(tb, dir, map[string][]byte{"trusted_root.json": w.TrustedRoot(), "signing_config.v0.2.json": s.SigningConfig(2, true)})
+	ts.Check(os.WriteFile(ts.MkAbs("tuf_root.json"), repo.Publish(1, now.AddDate(0, 0, 7)), 0o644))
+	srv := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	ts.Defer(srv.Close)
+	pin := func(name string) string {
+		b, err := os.ReadFile(ts.MkAbs(name))
+		ts.Check(err)
+		return fmt.Sprintf(`{path: %s, digest: "sha256:%x"}`, name, sha256.Sum256(b))
+	}
+	text := fmt.Sprintf("version: 1\nsigstore:\n  - name: acme\n    trustedRoot: %s\n    signingConfig: %s\n    issuers: [%s]\n    logs: 1\n    certificateLogs: 1\n"+
+		"  - name: farm\n    tuf: {url: %q, root: %s, unsafeInsecure: true}\n    issuers: [%s]\n    scope: [\"pkg:npm/@acme/*\"]\n    logs: 1\n    timestamps: 1\n    certificateLogs: 1\n",
+		pin("trusted_root.json"), pin("config1.json"), s.URL, srv.URL, pin("tuf_root.json"), s.URL)
+	ts.Check(os.WriteFile(ts.MkAbs("instances.yaml"), []byte(text), 0o644))
 }

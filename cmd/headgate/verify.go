@@ -474,6 +474,7 @@ type signatureJSON struct {
 	PredicateType string           `json:"predicateType,omitempty"`
 	Builder       string           `json:"builder,omitempty"`
 	Root          trust.Digest     `json:"root,omitzero"`
+	Instance      string           `json:"instance,omitempty"`
 	Notes         []string         `json:"notes,omitempty"`
 }
 
@@ -481,7 +482,7 @@ func verifyReport(name string, d trust.Digest, rs []*verification.Result) verifi
 	out := verifiedJSON{Version: 1, Target: name, Digest: d, Verdict: "verified"}
 	for _, r := range rs {
 		s := signatureJSON{Document: r.Document, Format: string(r.Format), Signer: r.Signer, AcceptedBy: r.AcceptedBy,
-			SignedAt: r.SignedAt, ClaimedAt: r.ClaimedAt, Logs: r.Logs, Root: r.Root, Notes: r.Notes}
+			SignedAt: r.SignedAt, ClaimedAt: r.ClaimedAt, Logs: r.Logs, Root: r.Root, Instance: r.Instance, Notes: r.Notes}
 		if r.Statement != nil {
 			s.PredicateType = r.Statement.PredicateType
 		}
@@ -509,6 +510,7 @@ func (c *Command) printResults(name string, d trust.Digest, rs []*verification.R
 		line("signed by", s.String())
 		line("identity", s.SAN)
 		line("issuer", s.Issuer)
+		line("instance", r.Instance)
 		line("repository", s.SourceRepository)
 		line("workflow", s.Workflow)
 		line("ref", s.SourceRef)

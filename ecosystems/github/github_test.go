@@ -797,7 +797,7 @@ func TestRootFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := vs(context.Background())
+		v, err := vs(context.Background(), trust.Package{})
 		if err != nil || v.Instance() != sigstore.InstanceGitHubPrivate {
 			t.Error(err)
 		}

@@ -52,7 +52,7 @@ type Expectation struct {
 	// Instance names the private instance whose Root it is: its rules then hold for
 	// signatures by keys too, and no signature outside Sigstore counts.
 	Instance string
-	Now  time.Time
+	Now      time.Time
 }
 
 // mode is who is expected.

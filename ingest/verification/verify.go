@@ -57,6 +57,8 @@ type Result struct {
 	// Notes are sentences that every reader must see.
 	Notes []string
 	Root  trust.Digest // of the trusted root
+	// Instance names the private Sigstore instance that vouched.
+	Instance string
 }
 
 // ErrNoSignature says that there is nothing to verify: a failure of the target,
@@ -355,7 +357,7 @@ func fulcio(c *x509.Certificate) bool {
 }
 
 func (t *target) result(got sigstore.Verified, x *Expectation) (*Result, error) {
-	r := &Result{Signer: got.Signer(), SignedAt: got.SignedAt(), Times: got.Times(), Logs: got.Logs(), Root: got.Root()}
+	r := &Result{Signer: got.Signer(), SignedAt: got.SignedAt(), Times: got.Times(), Logs: got.Logs(), Root: got.Root(), Instance: got.Instance()}
 	if st, ok := got.Statement(); ok {
 		r.Statement = &st
 	}
@@ -418,7 +420,7 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 			}
 			continue
 		}
-		r := &Result{Signer: keySigner(pub), SignedAt: got.SignedAt(), Times: got.Times(), Logs: got.Logs(), Root: got.Root()}
+		r := &Result{Signer: keySigner(pub), SignedAt: got.SignedAt(), Times: got.Times(), Logs: got.Logs(), Root: got.Root(), Instance: got.Instance()}
 		if st, ok := got.Statement(); ok {
 			r.Statement = &st
 		}

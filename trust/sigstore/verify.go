@@ -166,6 +166,7 @@ type Verified struct {
 	logs       []trust.LogEntry
 	raw        []byte
 	root       trust.Digest
+	instance   string
 }
 
 // IsZero reports whether nothing was verified.
@@ -209,6 +210,10 @@ func (v Verified) Logs() []trust.LogEntry { return slices.Clone(v.logs) }
 
 // Raw are the bytes of the bundle that was judged.
 func (v Verified) Raw() []byte { return v.raw }
+
+// Instance names the private Sigstore instance that vouched; empty for the
+// public-good one.
+func (v Verified) Instance() string { return v.instance }
 
 // Root is the digest of the trusted root that the verification relied on.
 func (v Verified) Root() trust.Digest { return v.root }
@@ -283,6 +288,9 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 		return Verified{}, err
 	}
 	out := Verified{raw: bytes.Clone(b), root: v.info.Digest}
+	if v.rules != nil {
+		out.instance = v.rules.Instance
+	}
 
 	// Who: certificate or key, and whether the root knows the issuer at all.
 	if ent.cert != nil {
