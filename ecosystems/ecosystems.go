@@ -103,7 +103,7 @@ func (s Settings) Credentials() []upstream.Credentials {
 
 // Insecure are the hosts that the user's own settings reach by plain http.
 func (s Settings) Insecure() []string {
-	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure, s.Helm.Insecure)
+	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure, s.Helm.Insecure, s.Debian.Insecure)
 }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.

@@ -280,6 +280,54 @@ func TestBaseline(t *testing.T) {
 	}
 }
 
+// TestInstalledPackages: dpkg records no digests, so a signed index is all that
+// there can be; what it does not list is not let in by that.
+func TestInstalledPackages(t *testing.T) {
+	archive := trust.Signer{Kind: trust.SignerRegistry, Name: "debian"}
+	installed := func() Input {
+		in := healthy(t)
+		r := release(t, "pkg:deb/debian/left@1.4.2-1?arch=amd64&distro=debian-12")
+		d := in.Component.Artifacts[0].Digests
+		in.Component = sbom.Component{Release: r, Kind: sbom.KindRegistry}
+		in.Previous, in.Change, in.Continuity = nil, ChangeAdded, trust.ContinuityFirst
+		in.Evidence = []trust.Evidence{
+			{Check: trust.CheckLockfile, Outcome: trust.Absent, Reason: trust.ReasonNoLockDigest, Release: r, Artifact: trust.Artifact{Digests: d}},
+			{Check: trust.CheckRegistrySig, Outcome: trust.Verified, Release: r, Assurance: trust.AssuranceRegistry, Signer: &archive, Artifact: trust.Artifact{Digests: d}},
+		}
+		in.Signers = []SignerState{{Signer: archive, Check: trust.CheckRegistrySig, Accepted: true, By: "pinned by headgate"}}
+		in.Assurance = trust.AssuranceRegistry
+		return in
+	}
+	for what, c := range map[string]struct {
+		policy  string
+		change  func(in *Input)
+		verdict trust.Verdict
+		rules   []string
+	}{
+		"listed":           {"baseline", func(*Input) {}, trust.Allow, nil},
+		"listed, strictly": {"strict", func(*Input) {}, trust.Hold, []string{"installed-files"}},
+		"not listed (any more)": {"baseline", func(in *Input) {
+			in.Evidence = []trust.Evidence{{Check: trust.CheckRegistrySig, Outcome: trust.Absent, Reason: trust.ReasonNotCovered, Release: in.Component.Release, Detail: "not listed", Remedy: "update it"}}
+			in.Signers, in.Assurance = nil, trust.AssuranceNone
+		}, trust.Hold, []string{"assurance", "something-verified"}},
+		"other digest than stated": {"baseline", func(in *Input) {
+			in.Evidence[0].Outcome, in.Evidence[0].Reason = trust.Failed, trust.ReasonWrongDigest
+		}, trust.Block, []string{"failed-evidence"}},
+	} {
+		in := installed()
+		c.change(&in)
+		o := builtin(t, c.policy).Evaluate(context.Background(), in)
+		if got := counted(o); o.Verdict != c.verdict || !slices.Equal(got, c.rules) {
+			t.Errorf("%s: %s %q: %+v", what, o.Verdict, got, o.Findings)
+		}
+		for _, f := range o.Findings {
+			if f.Rule == "something-verified" && (!strings.Contains(f.Message, "not listed") || !strings.HasPrefix(f.Remedy, "update it; or ")) {
+				t.Errorf("%s: %q, next %q", what, f.Message, f.Remedy)
+			}
+		}
+	}
+}
+
 func TestEvaluateSpeed(t *testing.T) {
 	if os.Getenv("HEADGATE_BENCH") == "" {
 		t.Skip("HEADGATE_BENCH is not set")

@@ -34,6 +34,7 @@ type evidenceView struct {
 	Outcome   string `cel:"outcome"`
 	Reason    string `cel:"reason"`
 	Detail    string `cel:"detail"`
+	Remedy    string `cel:"remedy"`
 	Assurance int    `cel:"assurance"`
 	Signer    string `cel:"signer"`
 	Predicate string `cel:"predicate"`
@@ -380,7 +381,7 @@ func (v *view) evidence() []evidenceView {
 	out := make([]evidenceView, len(v.in.Evidence))
 	for i := range v.in.Evidence {
 		e := &v.in.Evidence[i]
-		ev := evidenceView{Check: string(e.Check), Outcome: string(e.Outcome), Reason: string(e.Reason), Detail: e.Detail,
+		ev := evidenceView{Check: string(e.Check), Outcome: string(e.Outcome), Reason: string(e.Reason), Detail: e.Detail, Remedy: e.Remedy,
 			Assurance: int(e.Assurance), Predicate: e.PredicateType, Builder: e.Builder, Artifact: e.Artifact.Name}
 		if e.Signer != nil {
 			ev.Signer = e.Signer.String()

@@ -25,6 +25,7 @@ const (
 	MaxIndex          = 128 << 20 // bytes of a Packages file as it is served
 	MaxIndexUnpacked  = 512 << 20 // bytes of a Packages file when unpacked
 	MaxPackage        = 4 << 30   // bytes of one .deb
+	MaxDescription    = 1 << 20   // bytes of a source package's .dsc
 )
 
 // stanza is one paragraph of control data: fields in any order, each once.
@@ -216,14 +217,19 @@ func parseRelease(text []byte) (*release, error) {
 
 // parseDate reads a date in the form of RFC 5322, always in UTC.
 func parseDate(s string) (time.Time, error) {
-	t, err := time.Parse("Mon, _2 Jan 2006 15:04:05 MST", s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%.60q is no date", s)
+	// Archives write the zone as UTC, GMT, Z or +0000, and some the hour with one digit.
+	at, zone := strings.TrimSpace(s), ""
+	if i := strings.LastIndexByte(at, ' '); i >= 0 {
+		at, zone = at[:i], at[i+1:]
 	}
-	if z, off := t.Zone(); off != 0 || z != "UTC" && z != "GMT" {
+	t, err := time.Parse("Mon, _2 Jan 2006 15:04:05", strings.Join(strings.Fields(at), " "))
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("%.60q is no date", s)
+	case zone != "UTC" && zone != "GMT" && zone != "Z" && zone != "+0000":
 		return time.Time{}, fmt.Errorf("%.60q is not in UTC", s)
 	}
-	return t.UTC(), nil
+	return t, nil
 }
 
 // plainPath reports whether p is a relative path that stays below its base and
@@ -241,6 +247,27 @@ type entry struct {
 	filename      string // below the archive's base
 	size          int64
 	sha256        [32]byte
+	source        string // "name (version)" of the source package, empty where both are the package's
+}
+
+// description is where the archive keeps the source package's description file,
+// which is small and was put there together with the package.
+func (e entry) description(name string) string {
+	source, version := name, e.version
+	if e.source != "" {
+		source = e.source
+		if s, v, ok := strings.Cut(e.source, " ("); ok {
+			source, version = s, strings.TrimSuffix(v, ")")
+		}
+	}
+	if _, v, ok := strings.Cut(version, ":"); ok {
+		version = v
+	}
+	p := path.Dir(e.filename) + "/" + source + "_" + version + ".dsc"
+	if !plainPath(p) {
+		return ""
+	}
+	return p
 }
 
 func (e entry) digest() trust.Digest { return trust.DigestOf(trust.SHA256, e.sha256[:]) }
@@ -251,7 +278,7 @@ type packages map[string][]entry
 // parsePackages reads a Packages file. Stanzas without a SHA-256 are an error:
 // nothing could be verified by them.
 func parsePackages(r io.Reader) (packages, error) {
-	wanted := map[string]bool{"package": true, "version": true, "architecture": true, "filename": true, "size": true, "sha256": true}
+	wanted := map[string]bool{"package": true, "version": true, "architecture": true, "filename": true, "size": true, "sha256": true, "source": true}
 	c := newControl(r, MaxStanza, func(f string) bool { return wanted[f] })
 	out := packages{}
 	for n := 0; ; n++ {
@@ -277,7 +304,7 @@ func parsePackages(r io.Reader) (packages, error) {
 		if err != nil || size < 0 || !plainPath(st["filename"]) {
 			return nil, malformed("Packages: %.80q has no usable file name and size", name)
 		}
-		e := entry{version: st["version"], arch: st["architecture"], filename: st["filename"], size: size}
+		e := entry{version: st["version"], arch: st["architecture"], filename: st["filename"], size: size, source: strings.Clone(st["source"])}
 		copy(e.sha256[:], d.Bytes())
 		out[name] = append(out[name], e)
 	}

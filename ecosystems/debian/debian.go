@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 )
+
+// settled is the age behind which an index's date is as good as that of its
+// packages.
+const settled = 30 * 24 * time.Hour
 
 // maxListed is how many versions of a package are named when the wanted one is
 // not among them.
@@ -41,6 +47,7 @@ type Adapter struct {
 
 	mu     sync.Mutex
 	suites map[string]*once[*signed]
+	dates  map[string]*once[time.Time] // of source packages by URL; zero if unknown
 }
 
 // New returns an adapter.
@@ -48,7 +55,7 @@ func New(o Options) (*Adapter, error) {
 	if o.Get == nil || o.Clock == nil || o.State == nil {
 		return nil, errors.New("the adapter of Debian needs an upstream client, a clock and trust state")
 	}
-	return &Adapter{get: o.Get, clock: o.Clock, state: o.State, materials: o.Materials, cfg: o.Config.withDefaults(), suites: map[string]*once[*signed]{}}, nil
+	return &Adapter{get: o.Get, clock: o.Clock, state: o.State, materials: o.Materials, cfg: o.Config.withDefaults(), suites: map[string]*once[*signed]{}, dates: map[string]*once[time.Time]{}}, nil
 }
 
 // Describe says what is verified.
@@ -57,7 +64,7 @@ func (a *Adapter) Describe() adapter.Description {
 		Name: "Debian, Ubuntu", Types: []string{"deb"},
 		Sources:   []string{"dpkg packages of images and SBOMs, with their distribution"},
 		Integrity: "SHA-256 of Packages under the signed InRelease (= .deb, when fetched); dpkg itself records none",
-		Registry:  "InRelease of release, updates and security suites (OpenPGP)",
+		Registry:  "InRelease, or Release with Release.gpg, of release, updates and security suites (OpenPGP)",
 		Publisher: "–", Binding: "the signed index names package, version and architecture",
 		Checks: []trust.Check{trust.CheckSource, trust.CheckLockfile, trust.CheckRegistrySig, trust.CheckBytes},
 		Offers: trust.AssuranceRegistry,
@@ -107,7 +114,7 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	switch {
 	case errors.As(err, &gone):
 		e := adapter.Missing(trust.CheckRegistrySig, r, locked, trust.ReasonNotCovered, "%s", gone.Error())
-		e.Remedy = "update the package; or it comes from another archive, whose packages headgate cannot verify"
+		e.Remedy = "update the package; or name a snapshot of the archive that has it in " + EnvSnapshots + "; or add the archive that it comes from to your apt sources, with its Signed-By key"
 		res := adapter.Result{Evidence: []trust.Evidence{e}}
 		if len(gone.versions) == 1 {
 			res.Facts.LatestKnown = gone.versions[0]
@@ -127,8 +134,12 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if req.Bytes {
 		res.Evidence = append(res.Evidence, a.bytes(ctx, r, p, subject))
 	}
+	res.Facts.Published = a.published(ctx, p, r.Package.Name)
+	if !p.suite.suite.at.IsZero() {
+		res.Facts.Notes = append(res.Facts.Notes, "The archive does not list this version any more; it was listed on "+p.suite.suite.at.Format(time.DateOnly)+".")
+	}
 	if p.doubt != nil {
-		res.Facts.Notes = []string{"Not all indexes of the distribution could be read: " + p.doubt.Error()}
+		res.Facts.Notes = append(res.Facts.Notes, "Not all indexes of the distribution could be read: "+p.doubt.Error())
 	}
 	return res, ctx.Err()
 }
@@ -141,8 +152,8 @@ func (a *Adapter) signature(r trust.Release, p place, lock trust.Evidence, subje
 	case lock.Outcome == trust.Verified, lock.Outcome == trust.Absent:
 		e.Outcome, e.Assurance = trust.Verified, trust.AssuranceRegistry
 		e.Root = p.suite.key
-		e.Detail = fmt.Sprintf("%s of %s, signed on %s, lists %s", p.index, p.suite.suite.name, p.suite.release.date.Format("2006-01-02"), p.entry.digest())
-		e.Raw = []trust.Raw{p.suite.raw}
+		e.Detail = fmt.Sprintf("%s of %s, signed on %s, lists %s", p.index, p.suite.suite.describe(), p.suite.release.date.Format("2006-01-02"), p.entry.digest())
+		e.Raw = p.suite.raws
 	default:
 		e.Outcome, e.Reason = lock.Outcome, lock.Reason
 		e.Detail = fmt.Sprintf("the archive signed %s for this version, the source states %s", p.entry.digest(), subject.Digests[0])
@@ -163,8 +174,11 @@ func arch(r trust.Release) (index, want string) {
 	return index, want
 }
 
-// find looks the release up, the main components of all suites first. A suite
-// that cannot be judged counts only if no other lists the release.
+// find looks the release up: in the distribution's archives as they are, in
+// archives of others that the user's apt knows, and in the snapshots that the
+// user named. A suite that cannot be judged counts only if no other lists the
+// release. What somebody else's archive lists is signed by their key, not by the
+// distribution: it is accepted by a person, or not.
 func (a *Adapter) find(ctx context.Context, r trust.Release) (place, error) {
 	name, err := codename(r.Package.Namespace, r.Qualifier("distro"))
 	if err != nil {
@@ -177,19 +191,54 @@ func (a *Adapter) find(ctx context.Context, r trust.Release) (place, error) {
 	if !plainPath(index) || strings.Contains(index, "/") {
 		return place{}, trust.Undecidable(trust.ReasonMalformed, "%.40q is no architecture", index)
 	}
-	suites := a.cfg.suites(r.Package.Namespace, name, index, r.Version)
-	loaded := make([]*signed, len(suites))
-	var failed error
-	gone := &notListed{}
-	note := func(err error) {
-		if failed == nil || adapter.Unverified(trust.CheckRegistrySig, r, trust.Artifact{}, err).Outcome == trust.Failed {
-			failed = err
-		}
+	l := lookup{Adapter: a, r: r, index: index, want: want, gone: &notListed{}}
+	p, err := l.among(ctx, a.cfg.suites(r.Package.Namespace, name, index, r.Version))
+	if p != nil || err != nil {
+		return l.done(p, err)
 	}
+	if p, err = l.among(ctx, a.cfg.foreign(r.Package.Namespace)); p != nil || err != nil {
+		return l.done(p, err)
+	}
+	p, err = l.among(ctx, a.cfg.snapshots(r.Package.Namespace, name, r.Version))
+	return l.done(p, err)
+}
+
+// lookup is one release that is looked for.
+type lookup struct {
+	*Adapter
+	r           trust.Release
+	index, want string // architecture of the index, and of the package
+	gone        *notListed
+	failed      error // why a suite could not be judged, the worst of them
+}
+
+func (l *lookup) note(err error) {
+	if l.failed == nil || adapter.Unverified(trust.CheckRegistrySig, l.r, trust.Artifact{}, err).Outcome == trust.Failed {
+		l.failed = err
+	}
+}
+
+func (l *lookup) done(p *place, err error) (place, error) {
+	switch {
+	case err != nil:
+		return place{}, err
+	case p != nil:
+		p.doubt = l.failed
+		return *p, nil
+	case l.failed != nil:
+		return place{}, l.failed
+	}
+	return place{}, l.gone
+}
+
+// among looks into the suites, the main components of all of them first.
+func (l *lookup) among(ctx context.Context, suites []suite) (*place, error) {
+	loaded := make([]*signed, len(suites))
 	for i, s := range suites {
-		gone.suites = append(gone.suites, s.name)
-		if loaded[i], err = a.signed(ctx, s); err != nil {
-			note(err)
+		l.gone.suites = append(l.gone.suites, s.describe())
+		var err error
+		if loaded[i], err = l.signed(ctx, s); err != nil {
+			l.note(err)
 		}
 	}
 	for _, first := range []bool{true, false} {
@@ -201,31 +250,62 @@ func (a *Adapter) find(ctx context.Context, r trust.Release) (place, error) {
 				if (i == 0) != first {
 					continue
 				}
-				file := comp + "/binary-" + index + "/Packages"
-				ps, err := a.packages(ctx, s, file)
+				file := comp + "/binary-" + l.index + "/Packages"
+				ps, err := l.packages(ctx, s, file)
 				if err != nil {
-					note(err)
+					l.note(err)
 					continue
 				}
-				e, err := ps.find(r.Package.Name, r.Version, want)
+				e, err := ps.find(l.r.Package.Name, l.r.Version, l.want)
 				if err != nil {
-					return place{}, err
+					return nil, err
 				}
 				if e != nil {
-					return place{s, *e, file, failed}, nil
+					return &place{suite: s, entry: *e, index: file}, nil
 				}
-				for _, e := range ps[r.Package.Name] {
-					if (want == "" || e.arch == want) && !slices.Contains(gone.versions, e.version) {
-						gone.versions = append(gone.versions, e.version)
+				for _, e := range ps[l.r.Package.Name] {
+					if (l.want == "" || e.arch == l.want) && !slices.Contains(l.gone.versions, e.version) {
+						l.gone.versions = append(l.gone.versions, e.version)
 					}
 				}
 			}
 		}
 	}
-	if failed != nil {
-		return place{}, failed
+	return nil, nil
+}
+
+// published is when the package was there at the latest: the signed date of the
+// index that lists it. Indexes of updates are signed anew every few hours; where
+// one is young, the archive is asked when it got the package's source.
+func (a *Adapter) published(ctx context.Context, p place, name string) time.Time {
+	at := p.suite.release.date
+	if a.clock().Sub(at) > settled {
+		return at
 	}
-	return place{}, gone
+	d := p.entry.description(name)
+	if d == "" {
+		return at
+	}
+	u := p.suite.suite.base + d
+	a.mu.Lock()
+	o := a.dates[u]
+	if o == nil {
+		o = newOnce[time.Time]()
+		a.dates[u] = o
+	}
+	a.mu.Unlock()
+	t, err := o.get(ctx, a.clock, func() (time.Time, error) {
+		resp, err := a.get.Get(ctx, upstream.Request{URL: u, MaxBytes: MaxDescription, MaxAge: settled}) // it never changes
+		if err != nil || resp.Status != http.StatusOK {
+			return time.Time{}, err
+		}
+		t, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+		return t.UTC(), err
+	})
+	if err != nil || t.IsZero() || !t.Before(at) {
+		return at
+	}
+	return t
 }
 
 // bytes fetches the package and compares its digest.

@@ -50,14 +50,21 @@ func certificate(t testing.TB, e *pgp.Entity) []byte {
 	return b.Bytes()
 }
 
-func clearsigned(t testing.TB, e *pgp.Entity, text string) []byte {
+// signedBefore is the configuration of signatures that are an hour old.
+var signedBefore = &packet.Config{Time: func() time.Time { return adaptertest.Now.Add(-time.Hour) }}
+
+func clearsigned(t testing.TB, e *pgp.Entity, text string, more ...*pgp.Entity) []byte {
 	t.Helper()
-	k, ok := e.SigningKey(adaptertest.Now, nil)
-	if !ok {
-		t.Fatal("no signing key")
+	var keys []*packet.PrivateKey
+	for _, e := range append([]*pgp.Entity{e}, more...) {
+		k, ok := e.SigningKey(adaptertest.Now, nil)
+		if !ok {
+			t.Fatal("no signing key")
+		}
+		keys = append(keys, k.PrivateKey)
 	}
 	var b bytes.Buffer
-	w, err := clearsign.Encode(&b, k.PrivateKey, &packet.Config{Time: func() time.Time { return adaptertest.Now.Add(-time.Hour) }})
+	w, err := clearsign.EncodeMulti(&b, keys, signedBefore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +86,8 @@ type archive struct {
 	asked []string
 	base  string // of its server, once it has one
 	env   *adaptertest.Env
+	// modified is when the archive says that it got its source descriptions.
+	modified time.Time
 }
 
 func newArchive(t testing.TB) *archive {
@@ -93,6 +102,9 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		http.NotFound(w, r)
 		return
+	}
+	if strings.HasSuffix(r.URL.Path, ".dsc") {
+		w.Header().Set("Last-Modified", a.modified.Format(http.TimeFormat))
 	}
 	w.Write(b)
 }
@@ -120,6 +132,11 @@ func pack(t testing.TB, ext string, b []byte) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// dated is the head of an index whose date is some time from adaptertest.Now.
+func dated(name string, d time.Duration) string {
+	return "Codename: " + name + "\nComponents: main\nDate: " + adaptertest.Now.Add(d).Format("Mon, 02 Jan 2006 15:04:05 UTC") + "\n"
 }
 
 func header(name string, extra ...string) string {
@@ -485,8 +502,9 @@ func TestThreat035OlderIndex(t *testing.T) {
 	a.healthy()
 	env := adaptertest.NewEnv(t, adaptertest.Right)
 	p := "/debian/dists/bookworm-updates/InRelease"
+	a.publish("/debian/", "bookworm-updates", dated("bookworm-updates", -MaxLag-time.Second), ".gz", stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb))
 	old := a.files[p]
-	a.publish("/debian/", "bookworm-updates", strings.Replace(header("bookworm-updates"), "10:00:00", "11:00:00", 1), ".gz", stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb))
+	a.publish("/debian/", "bookworm-updates", dated("bookworm-updates", 0), ".gz", stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb))
 	newer := a.files[p]
 	for range 2 {
 		a.files[p] = newer
@@ -494,6 +512,9 @@ func TestThreat035OlderIndex(t *testing.T) {
 		a.files[p] = old
 		wantEvidence(t, "old", signature(t, collect(t, a.adapter(env, a.key), component(t, openssl))), trust.Failed, trust.ReasonLogMisbehaviour)
 	}
+	// A server behind the same name that lags a little is not used, and no alarm.
+	a.publish("/debian/", "bookworm-updates", dated("bookworm-updates", -MaxLag), ".gz", stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb))
+	wantEvidence(t, "lagging", signature(t, collect(t, a.adapter(env, a.key), component(t, openssl))), trust.Unreachable, trust.ReasonExpiredRoot)
 	if al := env.State.Alarms(); len(al) != 2 || !bytes.Equal(al[0].Proof, old) {
 		t.Errorf("alarms: %d", len(al))
 	}
@@ -653,7 +674,7 @@ func TestUbuntu(t *testing.T) {
 }
 
 func TestConfigFromEnv(t *testing.T) {
-	env := map[string]string{}
+	env := map[string]string{EnvApt: "off"}
 	get := func(k string) string { return env[k] }
 	cfg, err := ConfigFromEnv(get)
 	if err != nil || cfg.Debian != debianHost+pathDebian || cfg.Security != debianHost+pathSecurity || cfg.Ubuntu != ubuntuHost+pathUbuntu || cfg.Ports != ubuntuPorts+pathPorts {

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +27,10 @@ const (
 	freshFor = 10 * time.Minute // a verified index
 	againIn  = time.Minute      // an index that could not be loaded: thousands of packages ask for the same one
 )
+
+// MaxLag is how much older than the newest index seen one may be that a server
+// behind a shared name still serves: it is not used, and no alarm either.
+const MaxLag = 24 * time.Hour
 
 // maxSwaps is how often keeping an index's date is tried against other processes.
 const maxSwaps = 8
@@ -75,7 +77,7 @@ type signed struct {
 	suite   suite
 	release *release
 	url     string
-	raw     trust.Raw // InRelease as it was served
+	raws    []trust.Raw // InRelease as it was served, or Release and its signature
 	signer  trust.Signer
 	key     trust.Digest // of the certificate that signed
 
@@ -98,43 +100,84 @@ func (a *Adapter) signed(ctx context.Context, s suite) (*signed, error) {
 
 // load fetches and verifies a suite's InRelease.
 func (a *Adapter) load(ctx context.Context, s suite) (*signed, error) {
-	u := s.base + "dists/" + s.name + "/InRelease"
-	resp, err := a.get.Get(ctx, upstream.Request{URL: u, MaxBytes: MaxRelease})
+	base := s.base + "dists/" + s.name + "/"
+	text, u, err := a.file(ctx, base+"InRelease", MaxRelease)
 	if err != nil {
 		return nil, err
 	}
-	switch resp.Status {
-	case http.StatusOK:
-	case http.StatusNotFound, http.StatusGone:
-		return nil, trust.Undecidable(trust.ReasonNotFound, "%s: the archive has no such suite (HTTP %d); releases that are not maintained any more move to another archive", u, resp.Status)
-	default:
-		return nil, trust.Undecidable(trust.ReasonNetwork, "%s: the archive answered HTTP %d", u, resp.Status)
+	// Older archives sign the index beside it. Which form there is decides nothing:
+	// each is signed by the same keys.
+	var detached []byte
+	if text == nil {
+		if text, u, err = a.file(ctx, base+"Release", MaxRelease); err != nil {
+			return nil, err
+		}
+		if text == nil {
+			return nil, trust.Undecidable(trust.ReasonNotFound, "%s: the archive has no such suite; releases that are not maintained any more move to another archive", base)
+		}
+		if detached, _, err = a.file(ctx, base+"Release.gpg", openpgp.MaxSignature); err != nil {
+			return nil, err
+		}
+		if detached == nil {
+			return nil, trust.Undecidable(trust.ReasonStripped, "%s: the archive serves an index without a signature (neither InRelease nor Release.gpg)", u)
+		}
 	}
-	ring, err := a.keyring(ctx, s.distribution)
+	ring, err := a.keyring(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	out, err := verifyRelease(resp.Body, s, ring, a.clock())
+	out, err := verifyRelease(text, detached, s, ring, a.clock())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", u, err)
 	}
-	out.url = resp.URL
-	if err := a.forward(ctx, out); err != nil {
-		return nil, err
+	out.url = u
+	if s.at.IsZero() {
+		if err := a.forward(ctx, out); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
 
-// verifyRelease judges an InRelease file: signed by a key of the ring, of the
-// suite that was asked for, and in force now.
-func verifyRelease(b []byte, s suite, ring *openpgp.Keyring, now time.Time) (*signed, error) {
-	v, err := openpgp.VerifyClearsigned(b, openpgp.Want{Keys: ring, Now: now})
+// file fetches a document of at most max bytes; nil if the archive has none.
+func (a *Adapter) file(ctx context.Context, u string, max int64) ([]byte, string, error) {
+	resp, err := a.get.Get(ctx, upstream.Request{URL: u, MaxBytes: max})
+	if err != nil {
+		return nil, u, err
+	}
+	switch resp.Status {
+	case http.StatusOK:
+		return resp.Body, resp.URL, nil
+	case http.StatusNotFound, http.StatusGone:
+		return nil, resp.URL, nil
+	}
+	return nil, u, trust.Undecidable(trust.ReasonNetwork, "%s: the archive answered HTTP %d", u, resp.Status)
+}
+
+// verifyRelease judges an InRelease file, or a Release file with its detached
+// signature: signed by a key of the ring, of the suite that was asked for, and in
+// force now, or at the time of the snapshot that was asked for.
+func verifyRelease(b, detached []byte, s suite, ring *openpgp.Keyring, now time.Time) (*signed, error) {
+	raws := []trust.Raw{trust.NewRaw("inrelease", "text/plain", bytes.Clone(b))}
+	var v *openpgp.Verified
+	var text []byte
+	var err error
+	if detached != nil {
+		raws = []trust.Raw{trust.NewRaw("release", "text/plain", bytes.Clone(b)), trust.NewRaw("signature", "application/pgp-signature", bytes.Clone(detached))}
+		v, err = openpgp.VerifyDetached(bytes.NewReader(b), detached, openpgp.Want{Keys: ring, Now: now})
+		text = b
+	} else if v, err = openpgp.VerifyClearsigned(b, openpgp.Want{Keys: ring, Now: now}); err == nil {
+		text = v.Text()
+	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := parseRelease(v.Text())
+	r, err := parseRelease(text)
 	if err != nil {
 		return nil, err
+	}
+	if !s.at.IsZero() {
+		now = s.at
 	}
 	if r.codename != s.name && r.suite != s.name {
 		return nil, trust.Failure(trust.ReasonWrongName, "the archive serves the index of %.60q (codename %.60q) for %s", r.suite, r.codename, s.name)
@@ -146,7 +189,10 @@ func verifyRelease(b []byte, s suite, ring *openpgp.Keyring, now time.Time) (*si
 		return nil, trust.Undecidable(trust.ReasonExpiredRoot, "the index is of %s, which is in the future; check this machine's clock", r.date.Format(time.RFC3339))
 	}
 	by := v.Signer()
-	signer := trust.Signer{Kind: trust.SignerRegistry, Name: s.distribution, Fingerprint: by.Fingerprint, SubkeyFingerprint: by.SubkeyFingerprint}
+	signer := by // somebody's key, whom a person accepts
+	if !s.foreign() {
+		signer = trust.Signer{Kind: trust.SignerRegistry, Name: s.distribution, Fingerprint: by.Fingerprint, SubkeyFingerprint: by.SubkeyFingerprint}
+	}
 	var key trust.Digest
 	for _, c := range ring.Certificates() {
 		if c.Has(by.Fingerprint) {
@@ -154,7 +200,7 @@ func verifyRelease(b []byte, s suite, ring *openpgp.Keyring, now time.Time) (*si
 			key = trust.DigestOf(trust.SHA256, sum[:])
 		}
 	}
-	return &signed{suite: s, release: r, raw: trust.NewRaw("inrelease", "text/plain", bytes.Clone(b)), signer: signer, key: key, index: map[string]*once[packages]{}}, nil
+	return &signed{suite: s, release: r, raws: raws, signer: signer, key: key, index: map[string]*once[packages]{}}, nil
 }
 
 // forward refuses an index that is older than one seen before, and keeps the
@@ -171,12 +217,15 @@ func (a *Adapter) forward(ctx context.Context, s *signed) error {
 			if err != nil {
 				return fmt.Errorf("the last index date of %s in the trust state cannot be read: %w", s.suite.name, err)
 			}
+			if s.release.date.Before(seen) && seen.Sub(s.release.date) <= MaxLag {
+				return trust.Undecidable(trust.ReasonExpiredRoot, "the index of %s is of %s, and one of %s was served before: the mirror lags behind; run again later", s.suite.name, s.release.date.Format(time.RFC3339), seen.Format(time.RFC3339))
+			}
 			if s.release.date.Before(seen) {
 				detail := fmt.Sprintf("the index of %s is of %s, and one of %s was served before", s.suite.name, s.release.date.Format(time.RFC3339), seen.Format(time.RFC3339))
-				if err := a.state.Alarm(ctx, s.url, detail, s.raw.Bytes); err != nil {
+				if err := a.state.Alarm(ctx, s.url, detail, s.raws[0].Bytes); err != nil {
 					return fmt.Errorf("recording that %s: %w", detail, err)
 				}
-				return trust.Failure(trust.ReasonLogMisbehaviour, "%s: somebody holds back updates, or a mirror lags behind", detail)
+				return trust.Failure(trust.ReasonLogMisbehaviour, "%s: somebody holds back updates, or the mirror is broken", detail)
 			}
 			if s.release.date.Equal(seen) {
 				return nil
@@ -191,60 +240,6 @@ func (a *Adapter) forward(ctx context.Context, s *signed) error {
 		}
 	}
 	return trust.Undecidable(trust.ReasonInternal, "other processes keep changing the index date of %s; run again", s.suite.name)
-}
-
-// keyring gathers the archive keys of a distribution: those pinned for the whole
-// distribution, and those of its keyring file on this system. A key that is
-// pinned for less than the distribution, or for everything, does not count.
-func (a *Adapter) keyring(ctx context.Context, distribution string) (*openpgp.Keyring, error) {
-	var certs []*openpgp.Certificate
-	if a.materials != nil {
-		ms, err := a.materials.Materials(ctx, trust.MaterialOpenPGP, trust.Package{Type: "deb", Namespace: distribution, Name: "archive"})
-		if err != nil {
-			return nil, fmt.Errorf("reading the pinned keys of %s: %w", distribution, err)
-		}
-		for _, m := range ms {
-			if !slices.Contains([]string{"deb", "pkg:deb/*", "pkg:deb/" + distribution + "/*"}, m.Scope) {
-				continue
-			}
-			cs, _, err := openpgp.ParseCertificates(m.Data)
-			if err != nil {
-				continue // an error about that key alone: the others may do
-			}
-			certs = append(certs, cs...)
-		}
-	}
-	if file := a.cfg.Keyrings[distribution]; file != "" {
-		cs, err := readKeyring(file)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, cs...)
-	}
-	if len(certs) == 0 {
-		return nil, trust.Undecidable(trust.ReasonUnknownKey, "there is no archive key of %s: install the package %s-archive-keyring, or pin its keyring file with headgate signers import", distribution, distribution)
-	}
-	return openpgp.NewKeyring(certs...), nil
-}
-
-func readKeyring(file string) ([]*openpgp.Certificate, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the archive keyring: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, openpgp.MaxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the archive keyring: %w", err)
-	}
-	certs, _, err := openpgp.ParseCertificates(b)
-	if err != nil {
-		return nil, fmt.Errorf("reading the archive keyring %s: %w", file, err)
-	}
-	return certs, nil
 }
 
 // packed are the forms of a Packages file, the quickest to read first.

@@ -225,6 +225,9 @@ func (in *inspection) member(seen *names, e entry, prefix string, depth int) err
 }
 
 func (in *inspection) link(e entry, shown string) {
+	if e.kind == entrySymlink && in.opts.Release.Package.Type == "deb" {
+		return // dpkg installs into the root, where absolute links lead too: most packages have some
+	}
 	target := e.link
 	if e.kind == entrySymlink && !path.IsAbs(target) {
 		target = path.Join(path.Dir(e.name), target)

@@ -466,3 +466,41 @@ func FuzzTrailing(f *testing.F) {
 		nativeFormat(b)
 	})
 }
+
+// TestLinksOfDebianPackages: dpkg installs into the root, where absolute links
+// lead too. Names and hard links that leave the package are what they are elsewhere.
+func TestLinksOfDebianPackages(t *testing.T) {
+	deb := func(fs ...file) []byte {
+		b := []byte("!<arch>\n")
+		for _, m := range []struct {
+			name string
+			body []byte
+		}{{"debian-binary", []byte("2.0\n")}, {"control.tar.gz", tgz(t, file{name: "./control", body: "Package: a\n"})}, {"data.tar.gz", tgz(t, fs...)}} {
+			b = fmt.Appendf(b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", m.name, 0, 0, 0, "100644", len(m.body))
+			if b = append(b, m.body...); len(m.body)%2 == 1 {
+				b = append(b, '\n')
+			}
+		}
+		return b
+	}
+	usual := file{name: "./usr/bin/a", body: "x"}
+	for what, c := range map[string]struct {
+		f    file
+		kind string // "" for nothing to say
+	}{
+		"absolute link": {file{name: "./bin/systemd", flag: tar.TypeSymlink, link: "/lib/systemd/systemd"}, ""},
+		"to a device":   {file{name: "./lib/rc.service", flag: tar.TypeSymlink, link: "/dev/null"}, ""},
+		"hard link out": {file{name: "./usr/bin/b", flag: tar.TypeLink, link: "../../etc/passwd"}, KindLink},
+		"name out":      {file{name: "../../etc/passwd", body: "x"}, KindPathEscape},
+	} {
+		rep := inspectBytes(t, "pkg:deb/debian/a@1?arch=amd64&distro=debian-12", "a_1_amd64.deb", deb(usual, c.f), "")
+		for _, o := range rep.Observations {
+			if o.Kind != c.kind {
+				t.Errorf("%s: %+v", what, o)
+			}
+		}
+		if o := find(rep, c.kind); c.kind != "" && (o == nil || o.Effect != trust.EffectBlock) {
+			t.Errorf("%s: %+v", what, rep.Observations)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package debian
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/headgate/headgate/ecosystems/upstream"
+	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/openpgp"
+)
+
+// keyFiles are the keys that the user's apt configuration names for an archive.
+type keyFiles struct {
+	files  []string
+	inline string // an armoured key, as deb822 sources may hold it
+}
+
+func (k keyFiles) empty() bool { return len(k.files) == 0 && k.inline == "" }
+
+// ring reads the keys. A key that cannot be read is an error about that archive
+// alone: apt would not use it either.
+func (k keyFiles) ring() (*openpgp.Keyring, error) {
+	var certs []*openpgp.Certificate
+	for _, f := range k.files {
+		cs, err := readKeyring(f)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cs...)
+	}
+	if k.inline != "" {
+		cs, _, err := openpgp.ParseCertificates([]byte(k.inline))
+		if err != nil {
+			return nil, fmt.Errorf("reading the key in Signed-By: %w", err)
+		}
+		certs = append(certs, cs...)
+	}
+	if len(certs) == 0 {
+		return nil, trust.Undecidable(trust.ReasonUnknownKey, "the keys that Signed-By names in the user's apt sources are not there")
+	}
+	return openpgp.NewKeyring(certs...), nil
+}
+
+// keyring gathers the keys that may sign a suite. For an archive of the user's
+// own that is what their apt configuration names for it, and nothing else; for
+// those of a distribution it is the keys pinned for the whole distribution, and
+// its keyring file on this system. A key that is pinned for less than the
+// distribution, or for everything, does not count.
+func (a *Adapter) keyring(ctx context.Context, s suite) (*openpgp.Keyring, error) {
+	if s.foreign() {
+		return s.keys.ring()
+	}
+	distribution := s.distribution
+	var certs []*openpgp.Certificate
+	if a.materials != nil {
+		ms, err := a.materials.Materials(ctx, trust.MaterialOpenPGP, trust.Package{Type: "deb", Namespace: distribution, Name: "archive"})
+		if err != nil {
+			return nil, fmt.Errorf("reading the pinned keys of %s: %w", distribution, err)
+		}
+		for _, m := range ms {
+			if !slices.Contains([]string{"deb", "pkg:deb/*", "pkg:deb/" + distribution + "/*"}, m.Scope) {
+				continue
+			}
+			cs, _, err := openpgp.ParseCertificates(m.Data)
+			if err != nil {
+				continue // an error about that key alone: the others may do
+			}
+			certs = append(certs, cs...)
+		}
+	}
+	if file := a.cfg.Keyrings[distribution]; file != "" {
+		cs, err := readKeyring(file)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cs...)
+	}
+	if len(certs) == 0 {
+		return nil, trust.Undecidable(trust.ReasonUnknownKey, "there is no archive key of %s: install the package %s-archive-keyring, or pin its keyring file with headgate signers import", distribution, distribution)
+	}
+	return openpgp.NewKeyring(certs...), nil
+}
+
+// readKeyring reads a file of keys, armoured or not; one that does not exist has none.
+func readKeyring(file string) ([]*openpgp.Certificate, error) {
+	b, err := upstream.ReadUserFile(file, openpgp.MaxKeyFile, "the archive keyring")
+	if err != nil || b == nil {
+		return nil, err
+	}
+	certs, _, err := openpgp.ParseCertificates(b)
+	if err != nil {
+		return nil, fmt.Errorf("reading the archive keyring %s: %w", file, err)
+	}
+	return certs, nil
+}
