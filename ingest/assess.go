@@ -187,7 +187,7 @@ func (it *item) seen() (pinned, changed bool) {
 		}
 		switch compare(k.Artifacts, artifactsOf(&it.in.Component)) {
 		case trust.Agree:
-			pinned = true
+			pinned = pinned || k.Kind == "" || k.Kind == kindOf(&it.in.Component)
 		case trust.Disagree:
 			differs = true
 		}
@@ -199,8 +199,12 @@ func (it *item) seen() (pinned, changed bool) {
 }
 
 // kindOf is how a component comes, "" for those of a registry: a folder of the
-// project or a git repository says nothing of the registry's package of that name.
+// project or a git repository says nothing of the registry's package of that name,
+// and what no build uses was not looked at as if one did.
 func kindOf(c *sbom.Component) string {
+	if c.Scope == sbom.ScopeUnused {
+		return string(sbom.ScopeUnused)
+	}
 	switch c.Kind {
 	case sbom.KindRegistry, sbom.KindUnknown, sbom.KindToolchain:
 		return ""

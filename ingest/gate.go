@@ -280,10 +280,7 @@ func merge(items []*item) []*item {
 		if it.in.Component.Relation == sbom.RelationDirect {
 			m.Relation = sbom.RelationDirect
 		}
-		// Runtime anywhere is runtime.
-		if s := it.in.Component.Scope; s == sbom.ScopeRuntime || s == sbom.ScopeUnknown {
-			m.Scope = s
-		}
+		m.Scope = sbom.Wider(m.Scope, it.in.Component.Scope)
 	}
 	return out
 }

@@ -465,6 +465,39 @@ func TestThreat066LocalNameIsNotTheRegistrys(t *testing.T) {
 	}
 }
 
+// What no build uses passes by its digest alone, is known as that, and is new once
+// it is used.
+func TestUnusedIsNewOnceUsed(t *testing.T) {
+	retracted := &registry{collect: func(_ context.Context, q adapter.Request) (adapter.Result, error) {
+		res := signed(q.Component)
+		why := "published by mistake"
+		res.Facts.Retracted, res.Facts.Published = &why, now.Add(-time.Hour)
+		if q.Component.Release.Package.Name == "forged" {
+			res.Evidence[0] = trust.Evidence{Check: trust.CheckLockfile, Outcome: trust.Failed, Reason: trust.ReasonWrongDigest, Release: q.Component.Release}
+		}
+		return res, nil
+	}}
+	unused := func(purl string) sbom.Component {
+		c := comp(t, purl)
+		c.Scope = sbom.ScopeUnused
+		return c
+	}
+	m := &memory{}
+	base := inventory()
+	head := inventory(unused("pkg:npm/a@1.0.0"), unused("pkg:npm/forged@1.0.0"))
+	r := check(t, gate(t, retracted, m), ingest.Request{Inventory: head, Base: base})
+	if r.Components[0].Verdict != trust.Allow || r.Components[1].Verdict != trust.Block {
+		t.Errorf("left over: %s, with a wrong digest: %s", r.Components[0].Verdict, r.Components[1].Verdict)
+	}
+	used := inventory(comp(t, "pkg:npm/a@1.0.0"))
+	for what, b := range map[string]*sbom.Inventory{"with a base": head, "without": nil} {
+		r := check(t, gate(t, retracted, m), ingest.Request{Inventory: used, Base: b})
+		if len(r.Components) != 1 || r.Components[0].Verdict != trust.Hold || b != nil && r.Components[0].Change != policies.ChangeAdded {
+			t.Errorf("used now, %s: %+v", what, r.Components)
+		}
+	}
+}
+
 // judge allows all and keeps what was said to be known.
 type judge struct {
 	mu    sync.Mutex

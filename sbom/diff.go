@@ -56,7 +56,8 @@ func (d Difference) Deltas() []Delta {
 // that declares it. Every component of the head comes out exactly once, as
 // added, changed or unchanged; a component of the base stands for at most one
 // of the head, so that a second copy of a release is not hidden by the first.
-// A nil base is an empty one. Time and memory are linear in the components
+// What the base names and does not use (ScopeUnused) is not there for what is used
+// in the head. A nil base is an empty one. Time and memory are linear in the components
 // (apart from sorting the result).
 func Diff(base, head *Inventory) Difference {
 	var diff Difference
@@ -81,19 +82,42 @@ func Diff(base, head *Inventory) Difference {
 		}
 		heads[c.Release.Package] = append(heads[c.Release.Package], c)
 	}
-	for _, p := range order {
-		g := groups[p]
-		if g == nil {
-			for _, c := range heads[p] {
+	unused := func(c *Component) bool { return c.Scope == ScopeUnused }
+	stays := map[*Component]bool{}
+	match := func(g group, heads []*Component) {
+		if len(g.base) == 0 {
+			for _, c := range heads {
 				diff.Added = append(diff.Added, Delta{Component: *c, Changes: []Change{ChangeAdded}})
 			}
+			return
+		}
+		if len(heads) == 0 {
+			return
+		}
+		g.match(heads, &diff)
+		for i, c := range g.base {
+			if g.used[i] {
+				stays[c] = true
+			}
+		}
+	}
+	for _, p := range order {
+		var all, used group
+		if g := groups[p]; g != nil {
+			all = *g
+		}
+		hs := heads[p]
+		if !slices.ContainsFunc(all.base, unused) && !slices.ContainsFunc(hs, unused) {
+			match(all, hs)
 			continue
 		}
-		g.match(heads[p], &diff)
+		used.base = slices.DeleteFunc(slices.Clone(all.base), unused)
+		match(used, slices.DeleteFunc(slices.Clone(hs), unused))
+		match(all, slices.DeleteFunc(hs, func(c *Component) bool { return !unused(c) }))
 	}
 	for _, g := range groups {
-		for i, c := range g.base {
-			if g.used == nil || !g.used[i] {
+		for _, c := range g.base {
+			if !stays[c] {
 				diff.Removed = append(diff.Removed, *c)
 			}
 		}
@@ -205,6 +229,8 @@ func compare(base, head *Component) []Change {
 // installed in production too, where they can be; unknown counts as runtime.
 func reach(s Scope) int {
 	switch s {
+	case ScopeUnused:
+		return -1
 	case ScopeDevelopment:
 		return 0
 	case ScopeOptional:

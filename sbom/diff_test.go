@@ -178,3 +178,33 @@ func TestScopeThatReachesFurther(t *testing.T) {
 		t.Error("unknown does not count as runtime")
 	}
 }
+
+// What the base names and does not use is not there for what is used; what was used
+// and is left over is nothing new.
+func TestUnused(t *testing.T) {
+	at := func(version string, s Scope) Component {
+		return Component{Release: trust.Release{Package: trust.Package{Type: "golang", Namespace: "example.com", Name: "m"}, Version: version}, Kind: KindRegistry, Scope: s}
+	}
+	for _, c := range []struct {
+		what       string
+		base, head []Component
+		want       string
+	}{
+		{"left over becomes used", []Component{at("v1.0.0", ScopeUnused)}, []Component{at("v1.0.0", ScopeRuntime)}, "added=1 changed=0 removed=1 unchanged=0"},
+		{"used becomes left over", []Component{at("v1.0.0", ScopeRuntime)}, []Component{at("v1.0.0", ScopeUnused)}, "added=0 changed=0 removed=0 unchanged=1"},
+		{"update that leaves the old one over", []Component{at("v1.0.0", ScopeRuntime)}, []Component{at("v1.0.0", ScopeUnused), at("v1.1.0", ScopeRuntime)}, "added=0 changed=1 removed=0 unchanged=1"},
+		{"another one left over", []Component{at("v1.0.0", ScopeRuntime)}, []Component{at("v1.0.0", ScopeRuntime), at("v1.1.0", ScopeUnused)}, "added=0 changed=1 removed=0 unchanged=1"},
+		{"only left over", nil, []Component{at("v1.0.0", ScopeUnused)}, "added=1 changed=0 removed=0 unchanged=0"},
+		{"gone", []Component{at("v1.0.0", ScopeUnused)}, nil, "added=0 changed=0 removed=1 unchanged=0"},
+	} {
+		d := Diff(&Inventory{Components: c.base}, &Inventory{Components: c.head})
+		if got := fmt.Sprintf("added=%d changed=%d removed=%d unchanged=%d", len(d.Added), len(d.Changed), len(d.Removed), d.Unchanged); got != c.want {
+			t.Errorf("%s: %s, want %s", c.what, got, c.want)
+		}
+		for _, x := range d.Changed {
+			if x.Component.Scope == ScopeRuntime && (x.Previous == nil || x.Previous.Scope == ScopeUnused) {
+				t.Errorf("%s: %s replaces %+v", c.what, x.Component.Release, x.Previous)
+			}
+		}
+	}
+}

@@ -33,7 +33,19 @@ const (
 	ScopeRuntime     Scope = "runtime"
 	ScopeDevelopment Scope = "development"
 	ScopeOptional    Scope = "optional"
+	// ScopeUnused is what a lock file names and no build uses: modules of go.sum that
+	// are not in the build list of a pruned go.mod. It is held to its digest, and
+	// counts as new once it is used.
+	ScopeUnused Scope = "unused"
 )
+
+// Wider returns the scope that reaches further, a where both reach as far.
+func Wider(a, b Scope) Scope {
+	if reach(b) > reach(a) {
+		return b
+	}
+	return a
+}
 
 // Relation is whether the project itself asks for a component.
 type Relation string

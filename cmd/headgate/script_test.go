@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -150,7 +151,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gomod": cmdGoMod, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
+			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
 		},
 	})
 }
@@ -169,6 +170,21 @@ func cmdGoMod(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod+")\n"), 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "go.sum"), []byte(sum), 0o644))
+}
+
+// cmdGoSum appends to DIR/go.sum the lines of a module that go.mod does not name,
+// with another hash of its content if one is given: gosum DIR mod@version [HASH]
+func cmdGoSum(ts *testscript.TestScript, _ bool, args []string) {
+	m, v, _ := strings.Cut(args[1], "@")
+	s, err := hashes(m, v)
+	ts.Check(err)
+	if len(args) > 2 {
+		s = m + " " + v + " " + args[2] + "\n"
+	}
+	f, err := os.OpenFile(filepath.Join(ts.MkAbs(args[0]), "go.sum"), os.O_APPEND|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	_, err = f.WriteString(s)
+	ts.Check(errors.Join(err, f.Close()))
 }
 
 // cmdCommit commits all of DIR on the branch main: commit DIR

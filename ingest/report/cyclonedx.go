@@ -50,8 +50,11 @@ func writeCycloneDX(w io.Writer, r *ingest.Report, _ Options) error {
 			Type: cdx.ComponentTypeLibrary, BOMRef: purl, PackageURL: purl,
 			Group: release.Package.Namespace, Name: release.Package.Name, Version: release.Version,
 		}
-		if scope == sbom.ScopeDevelopment || scope == sbom.ScopeOptional {
+		switch scope {
+		case sbom.ScopeDevelopment, sbom.ScopeOptional:
 			out.Scope = cdx.ScopeOptional
+		case sbom.ScopeUnused:
+			out.Scope = cdx.ScopeExcluded
 		}
 		props := []cdx.Property{}
 		prop := func(k, v string) {

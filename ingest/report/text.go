@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 )
 
@@ -303,6 +304,9 @@ func title(p painter, c *ingest.Component) string {
 	s := p.paint("1", Clean(c.Release.PURL()))
 	if l := at(place(*c)); l != "" {
 		s += "  " + l
+	}
+	if c.Scope == sbom.ScopeUnused {
+		s += "  (unused)"
 	}
 	switch {
 	case c.Change == "present" || c.Change == "":

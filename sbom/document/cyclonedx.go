@@ -224,6 +224,10 @@ func fromCycloneDX(c *cdx.Component) stated {
 	if c.Properties != nil {
 		for _, p := range *c.Properties {
 			switch p.Name {
+			case propScope:
+				if p.Value == string(sbom.ScopeUnused) {
+					s.scope = sbom.ScopeUnused
+				}
 			case "cdx:npm:package:development", "cdx:npm:package:dev":
 				if p.Value == "true" {
 					s.scope = sbom.ScopeDevelopment

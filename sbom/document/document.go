@@ -297,9 +297,7 @@ func (r *reader) merge(c sbom.Component) {
 		if len(old.Locations) < maxLocations {
 			old.Locations = append(old.Locations, c.Locations...)
 		}
-		if c.Scope != old.Scope && (old.Scope == sbom.ScopeDevelopment || old.Scope == sbom.ScopeOptional) {
-			old.Scope = c.Scope
-		}
+		old.Scope = sbom.Wider(old.Scope, c.Scope)
 		if c.Relation == sbom.RelationDirect {
 			old.Relation = c.Relation
 		}

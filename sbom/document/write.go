@@ -128,7 +128,7 @@ func toCycloneDX(c *sbom.Component, ref string, extra []Property) cdx.Component 
 		out.Scope = cdx.ScopeRequired
 	case sbom.ScopeOptional:
 		out.Scope = cdx.ScopeOptional
-	case sbom.ScopeDevelopment:
+	case sbom.ScopeDevelopment, sbom.ScopeUnused:
 		out.Scope = cdx.ScopeExcluded
 	}
 	props := slices.Clone(extra)

@@ -337,7 +337,7 @@ replace example.com/local => ./local
 		want{purl: "pkg:golang/example.com/fork@v1.5.0", scope: rt, relation: trs, digests: 1, alias: "example.com/orig"},
 		want{purl: "pkg:golang/example.com/local@v0.3.0", kind: sbom.KindPath, scope: rt, relation: dir, origin: "./local"},
 		want{purl: "pkg:golang/example.com/nosum@v1.0.0", scope: rt, relation: dir, problem: sbom.ProblemNoDigest},
-		want{purl: "pkg:golang/example.com/rest@v0.1.0", relation: trs, digests: 1})
+		want{purl: "pkg:golang/example.com/rest@v0.1.0", scope: sbom.ScopeUnused, relation: trs, digests: 1})
 	if c := find(t, res, "pkg:golang/example.com/fork@v1.5.0"); c.Replaces.PURL() != "pkg:golang/example.com/orig@v1.2.0" {
 		t.Errorf("replaces %s", c.Replaces)
 	}
@@ -352,6 +352,35 @@ replace example.com/local => ./local
 	}
 	if res := parse(t, GoMod, "go.mod", "module x\nrequire example.com/a v1.0.0\n", nil); len(res.Problems) != 1 || res.Problems[0].Code != sbom.ProblemNoLock {
 		t.Errorf("no go.sum: %v", res.Problems)
+	}
+}
+
+// What go.sum names beyond go.mod is used by no build, but where go.mod does not
+// list the whole build: before go 1.17, and in workspaces.
+func TestGoSumLeftovers(t *testing.T) {
+	sum := "example.com/a v1.0.0 " + h1A + "\nexample.com/rest v0.1.0 " + h1A + "\ngolang.org/toolchain v0.0.1-go1.26.9.linux-amd64 " + h1A + "\n"
+	for _, c := range []struct {
+		path, line, work string
+		want             sbom.Scope
+	}{
+		{"go.mod", "go 1.17", "", sbom.ScopeUnused}, {"go.mod", "go 1.26.8", "", sbom.ScopeUnused}, {"sub/x/go.mod", "go 1.26.8", "", sbom.ScopeUnused},
+		{"go.mod", "go 1.16", "", sbom.ScopeUnknown}, {"go.mod", "go 1.9", "", sbom.ScopeUnknown}, {"go.mod", "", "", sbom.ScopeUnknown},
+		{"go.mod", "go 1.26.8", "go.work", sbom.ScopeUnknown}, {"sub/x/go.mod", "go 1.26.8", "../../go.work", sbom.ScopeUnknown}, {"sub/x/go.mod", "go 1.26.8", "../go.work", sbom.ScopeUnknown},
+	} {
+		files := map[string]string{"go.sum": sum}
+		if c.work != "" {
+			files[c.work] = "go 1.26.8\nuse ./sub/x\n"
+		}
+		res := parse(t, GoMod, c.path, "module x\n"+c.line+"\nrequire example.com/a v1.0.0\n", files)
+		if a := find(t, res, "pkg:golang/example.com/a@v1.0.0"); a.Scope != sbom.ScopeRuntime {
+			t.Errorf("%+v: a is %q", c, a.Scope)
+		}
+		if r := find(t, res, "pkg:golang/example.com/rest@v0.1.0"); r.Scope != c.want {
+			t.Errorf("%+v: the rest is %q", c, r.Scope)
+		}
+		if tc := find(t, res, "pkg:golang/golang.org/toolchain@v0.0.1-go1.26.9.linux-amd64"); tc.Scope != sbom.ScopeUnknown || tc.Kind != sbom.KindToolchain {
+			t.Errorf("%+v: the toolchain is %q %q", c, tc.Scope, tc.Kind)
+		}
 	}
 }
 

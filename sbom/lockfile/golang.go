@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"go/version"
 	"path"
 	"slices"
 	"strings"
@@ -124,8 +125,10 @@ func (f *file) addGoSumOnly(sum *goSum, m module.Version) error {
 }
 
 // parseGoMod reads go.mod together with go.sum beside it. From go 1.17 on, the
-// require lines are the whole build list. What go.sum names beyond it has
-// unknown scope and relation.
+// require lines are the whole build list (https://go.dev/ref/mod#graph-pruning):
+// what go.sum names beyond it is left over, or was looked at when the module was
+// tidied, and no build uses it. Before, and in workspaces, which load the whole
+// graph, it can be used.
 func parseGoMod(f *file) error {
 	mf, err := modfile.Parse(f.path, f.content, nil)
 	if err != nil {
@@ -187,13 +190,17 @@ func parseGoMod(f *file) error {
 	if sum == nil {
 		return nil
 	}
+	rest := sbom.ScopeUnknown
+	if mf.Go != nil && version.Compare("go"+mf.Go.Version, "go1.17") >= 0 && !f.inWorkspace() {
+		rest = sbom.ScopeUnused
+	}
 	for _, m := range sum.order {
 		if used[m] {
 			continue
 		}
-		c := sbom.Component{Relation: sbom.RelationTransitive}
+		c := sbom.Component{Relation: sbom.RelationTransitive, Scope: rest}
 		if m.Path == toolchainModule {
-			c.Kind = sbom.KindToolchain
+			c.Kind, c.Scope = sbom.KindToolchain, sbom.ScopeUnknown // the go command downloads and runs it
 		}
 		sum.describe(f, &c, m, 0)
 		at := len(f.res.Components)
@@ -205,6 +212,18 @@ func parseGoMod(f *file) error {
 		}
 	}
 	return nil
+}
+
+// inWorkspace reports whether a go.work stands beside the file or above it.
+func (f *file) inWorkspace() bool {
+	up := ""
+	for range strings.Count(path.Clean(f.path), "/") + 1 {
+		if _, ok := f.sibling(up + "go.work"); ok {
+			return true
+		}
+		up += "../"
+	}
+	return false
 }
 
 // replacement returns the replace line for a required module: one with its

@@ -378,11 +378,7 @@ func merge(in []sbom.Component) []sbom.Component {
 					old.Locations = append(old.Locations, l)
 				}
 			}
-			if c.Scope == sbom.ScopeRuntime || c.Scope == sbom.ScopeUnknown || old.Scope == sbom.ScopeDevelopment {
-				if old.Scope != sbom.ScopeRuntime {
-					old.Scope = c.Scope
-				}
-			}
+			old.Scope = sbom.Wider(old.Scope, c.Scope)
 			if c.Relation == sbom.RelationDirect || old.Relation == sbom.RelationUnknown {
 				old.Relation = c.Relation
 			}
