@@ -230,6 +230,11 @@ func (in *inspection) ar(r io.Reader, shown, prefix string, depth int) error {
 			return in.readError(fmt.Errorf("bad ar header"), shown)
 		}
 		name := strings.TrimSuffix(strings.TrimSpace(string(h[:16])), "/")
+		if depth > 0 {
+			// Static libraries: a table of symbols ("/"), one of long names ("//"), names
+			// that point into it ("/12"), and the same name as often as you like.
+			name = fmt.Sprintf("%d-%s", len(seen.exact), strings.ReplaceAll(cmp.Or(name, "symbols"), "/", ""))
+		}
 		if err := in.member(seen, entry{name: name, size: size, body: io.LimitReader(b, size)}, prefix, depth); err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func TestCompareDecides(t *testing.T) {
 		"hidden data stays":             {[]policies.Observation{hidden}, []policies.Observation{hidden}, "1", "1", false, ""},
 		"hidden data in another file":   {[]policies.Observation{hidden}, []policies.Observation{hidden}, "1", "2", true, trust.EffectHold},
 		"an attack stays an attack":     {[]policies.Observation{obs(KindLink, "p/l", "link", trust.EffectBlock)}, []policies.Observation{obs(KindLink, "p/l", "link", trust.EffectBlock)}, "1", "1", false, trust.EffectBlock},
-		"another signer of binaries":    {[]policies.Observation{signed("a")}, []policies.Observation{signed("b")}, "1", "2", true, trust.EffectHold},
+		"another signer of binaries":    {[]policies.Observation{signed("a")}, []policies.Observation{signed("b")}, "1", "2", true, ""}, // the policy decides
 		"the same signer":               {[]policies.Observation{signed("a")}, []policies.Observation{signed("a")}, "1", "2", false, ""},
 		"binaries are no longer signed": {[]policies.Observation{signed("a")}, []policies.Observation{obs(KindNativeUnsig, "p/a.dll", "not signed", "")}, "1", "2", true, trust.EffectHold},
 	} {

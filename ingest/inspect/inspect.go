@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -30,6 +31,9 @@ const (
 	BombFloor = 64 << 20
 	// MaxObservations bounds what one package can make a person read.
 	MaxObservations = 500
+	// MaxHarmless is how many odd archives among test data are named; the others are
+	// counted.
+	MaxHarmless = 20
 )
 
 // Kinds of observation, as policies.Observation.Kind.
@@ -67,6 +71,8 @@ type Options struct {
 	// Authenticode judges one PE file; nil leaves signatures unjudged, which is
 	// itself observed.
 	Authenticode func(r io.ReaderAt, size int64) Authenticode
+	// Blobs asks for git's names of all files, for a comparison with a source tree.
+	Blobs bool
 }
 
 // Authenticode is the verdict on one PE file.
@@ -88,30 +94,54 @@ type Authenticode struct {
 // File is one file of a package.
 type File struct {
 	SHA256 string
+	// Blob is git's name of the content, for finding it in a source tree; it proves
+	// nothing. Empty unless Options.Blobs, and for files beyond MaxContent.
+	Blob   string
 	Size   int64
 	Native bool
 }
 
 // Report is what was found in one artifact.
 type Report struct {
-	Version      string // of the release, which stands in many paths
+	Version string // of the release, which stands in many paths
+	// Commit is the source commit that the package or the registry's record of it
+	// names without signing it; empty if neither does.
+	Commit       string
 	Observations []policies.Observation
 	Files        map[string]File // by path inside the package, nested archives as "a.jar!/b"
+
+	// top is the folder that all files stand below, where the format has a fixed one;
+	// anyTop says that it is the first path element, whatever its name.
+	top    string
+	anyTop bool
 }
 
-// errStop ends a walk early after an observation that makes going on pointless.
+// errStop ends the walk of one archive after an observation that makes going on
+// pointless; the walk of the archive around it goes on unless inspection.over.
 var errStop = errors.New("inspection stopped")
 
 // Package inspects one artifact. An error is a cancelled context or a failing
 // reader; everything about the bytes themselves is an observation.
 func Package(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report, error) {
-	in := &inspection{ctx: ctx, opts: o, report: &Report{Version: o.Release.Version, Files: map[string]File{}}, input: size, texts: map[string][]byte{}}
+	in := &inspection{
+		ctx: ctx, opts: o, report: &Report{Version: o.Release.Version, Files: map[string]File{}}, texts: map[string][]byte{},
+		levels: []level{{size: size}},
+	}
+	switch r := o.Release; {
+	case r.Package.Type == "golang":
+		in.report.top = r.Package.FullName() + "@" + r.Version + "/"
+	case !strings.HasSuffix(o.FileName, ".whl") && r.Package.Type != "nuget" && r.Package.Type != "maven" && r.Package.Type != "gem":
+		in.report.anyTop = true
+	}
 	err := in.archive(r, size, o.FileName, "", 0)
 	if err != nil && !errors.Is(err, errStop) {
 		return nil, fmt.Errorf("inspecting %s: %w", o.Release, err)
 	}
 	if err == nil {
 		in.ecosystem()
+	}
+	if more := in.harmless - MaxHarmless; more > 0 {
+		in.seef(KindUnreadable, "", "", "%d more oddities of archives among test data, like those above", more)
 	}
 	slices.SortStableFunc(in.report.Observations, func(a, b policies.Observation) int {
 		return strings.Compare(a.Kind+"\x00"+a.Entry+"\x00"+a.Detail, b.Kind+"\x00"+b.Entry+"\x00"+b.Detail)
@@ -127,15 +157,34 @@ type inspection struct {
 	ctx     context.Context
 	opts    Options
 	report  *Report
-	input   int64
 	output  int64
 	entries int
+	// levels are the archives that are open, the package itself first.
+	levels []level
+	buf    []byte // see content
+	// harmless counts odd archives among test data.
+	harmless int
+	// over says that a bound of the whole inspection is reached.
+	over bool
 	// texts are the few files that ecosystem rules read, by path without the
 	// package's top folder.
 	texts map[string][]byte
 }
 
+// level is one open archive: its bytes, and the output that there was before it.
+type level struct {
+	size, before int64
+}
+
 func (in *inspection) see(o policies.Observation) {
+	if effect := in.effect(o); effect != o.Effect {
+		o.Effect, o.Detail = effect, o.Detail+"; no package manager unpacks this archive"
+		if effect == "" {
+			if in.harmless++; in.harmless > MaxHarmless {
+				return
+			}
+		}
+	}
 	if len(in.report.Observations) == MaxObservations {
 		o = policies.Observation{Kind: KindTooLarge, Effect: trust.EffectHold, Detail: fmt.Sprintf("more than %d observations; the rest is left out", MaxObservations)}
 	} else if len(in.report.Observations) > MaxObservations {
@@ -161,13 +210,16 @@ func (m meter) Read(p []byte) (int, error) {
 	}
 	n, err := m.r.Read(p)
 	m.in.output += int64(n)
-	switch {
-	case m.in.output > MaxUnpacked:
-		m.in.seef(KindBomb, trust.EffectBlock, m.entry, "unpacks to more than %d bytes", int64(MaxUnpacked))
+	if m.in.output > MaxUnpacked {
+		m.in.over = true
+		m.in.see(policies.Observation{Kind: KindBomb, Effect: trust.EffectBlock, Entry: m.entry, Detail: fmt.Sprintf("unpacks to more than %d bytes", int64(MaxUnpacked))})
 		return n, errStop
-	case m.in.output > BombFloor && m.in.output > m.in.input*MaxRatio:
-		m.in.seef(KindBomb, trust.EffectBlock, m.entry, "%d bytes unpack to more than %d", m.in.input, m.in.output)
-		return n, errStop
+	}
+	for _, l := range m.in.levels {
+		if out := m.in.output - l.before; out > BombFloor && out > l.size*MaxRatio {
+			m.in.seef(KindBomb, trust.EffectBlock, m.entry, "%d bytes unpack to more than %d", l.size, out)
+			return n, errStop
+		}
 	}
 	return n, err
 }
@@ -199,6 +251,7 @@ func (in *inspection) member(seen *names, e entry, prefix string, depth int) err
 	in.entries++
 	shown := prefix + e.name
 	if in.entries > MaxEntries {
+		in.over = true
 		in.seef(KindBomb, trust.EffectBlock, shown, "more than %d entries", MaxEntries)
 		return errStop
 	}
@@ -238,6 +291,9 @@ func (in *inspection) link(e entry, shown string) {
 	}
 	effect := trust.EffectBlock
 	inside := badName(path.Clean(target)) == "" && !strings.HasPrefix(path.Clean(target), "..")
+	if inside && in.nested(shown) {
+		return // archives of anything hold such links
+	}
 	if inside && in.opts.Release.Package.Type != "npm" && in.opts.Release.Package.Type != "cargo" && in.opts.Release.Package.Type != "golang" {
 		effect = trust.EffectHold // source distributions of Python and Ruby have such links; npm, cargo and Go never
 	}
@@ -248,11 +304,18 @@ func (in *inspection) link(e entry, shown string) {
 func (in *inspection) content(e entry, shown string, depth int) error {
 	m := meter{in: in, r: e.body, entry: shown}
 	h := sha256.New()
-	head := make([]byte, 0, 64<<10)
+	// One buffer serves all files but those of archives that are open in it.
+	head := in.buf[:0]
+	in.buf = nil
 	buf, err := readUpTo(io.TeeReader(m, h), head, MaxContent+1)
 	if err != nil {
 		return in.readError(err, shown)
 	}
+	defer func() {
+		if in.buf == nil && cap(buf) <= maxKept {
+			in.buf = buf[:0]
+		}
+	}()
 	n := int64(len(buf))
 	if n > MaxContent {
 		rest, err := io.Copy(h, m)
@@ -267,12 +330,15 @@ func (in *inspection) content(e entry, shown string, depth int) error {
 	}
 	f := File{SHA256: sum(h), Size: n}
 	if n <= MaxContent {
+		if in.opts.Blobs {
+			f.Blob = gitBlob(buf)
+		}
 		if in.wanted(e.name) {
 			in.texts[e.name] = bytes.Clone(buf)
 		}
 		f.Native = in.look(buf, shown)
 		if archiveFormat(e.name, buf) != "" && depth < MaxNesting {
-			if err := in.archive(bytes.NewReader(buf), int64(len(buf)), e.name, shown+"!/", depth+1); err != nil {
+			if err := in.inner(buf, e.name, shown, depth+1); err != nil {
 				return err
 			}
 		} else if archiveFormat(e.name, buf) != "" {
@@ -283,12 +349,40 @@ func (in *inspection) content(e entry, shown string, depth int) error {
 	return nil
 }
 
+// inner walks an archive inside an archive. One that is damaged or a bomb is left
+// there, and the walk around it goes on: whatever follows is looked into all the same.
+func (in *inspection) inner(buf []byte, name, shown string, depth int) error {
+	in.levels = append(in.levels, level{size: int64(len(buf)), before: in.output})
+	err := in.archive(bytes.NewReader(buf), int64(len(buf)), name, shown+"!/", depth)
+	l := in.levels[len(in.levels)-1]
+	in.levels = in.levels[:len(in.levels)-1]
+	if !errors.Is(err, errStop) || in.over {
+		return err
+	}
+	// What a bomb put out is no reason to call the package around it one.
+	for i := range in.levels {
+		in.levels[i].before += in.output - l.before
+	}
+	return nil
+}
+
 func (in *inspection) readError(err error, shown string) error {
 	if errors.Is(err, errStop) || in.ctx.Err() != nil {
 		return err
 	}
 	in.seef(KindUnreadable, trust.EffectHold, shown, "cannot be read: %v", err)
 	return errStop
+}
+
+// maxKept bounds the buffer that is kept from file to file.
+const maxKept = 16 << 20
+
+// gitBlob is the name that git gives a file's content.
+func gitBlob(b []byte) string {
+	h := sha1.New() //nolint:gosec // git's own; the SHA-256 decides
+	fmt.Fprintf(h, "blob %d\x00", len(b))
+	h.Write(b)
+	return sum(h)
 }
 
 func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
@@ -345,8 +439,8 @@ func (in *inspection) authenticode(b []byte, shown string) {
 
 // Compare marks what is new in the report against the previous accepted release
 // of the package, and what follows from it: code that runs at installation,
-// native code in a package that had none, and another signer of its binaries are
-// held; what the accepted release had already, in the same bytes, is not brought
+// native code in a package that had none, and binaries that are not signed any
+// more are held; what the accepted release had already, in the same bytes, is not brought
 // in by this one. Without a previous release everything is new. Paths are
 // compared without the top folder and the version.
 func Compare(now, before *Report) {
@@ -401,7 +495,7 @@ func Compare(now, before *Report) {
 			o.Effect = trust.EffectHold
 			o.Detail += "; the release before had no native code at all"
 		case o.Kind == KindSigned && len(signers) > 0 && !slices.Contains(signers, o.Signer.String()):
-			o.Effect = trust.EffectHold
+			// Who may sign binaries is the policy's business: a signer can be accepted.
 			o.Detail += "; the binaries of the release before were signed by " + strings.Join(signers, ", ")
 		case (o.Kind == KindNativeUnsig || o.Kind == KindUnvouched) && len(signers) > 0 && !same:
 			o.Effect = trust.EffectHold
@@ -415,6 +509,17 @@ func Compare(now, before *Report) {
 func (r *Report) Comparable() bool {
 	return slices.ContainsFunc(r.Observations, func(o policies.Observation) bool { return o.Effect != trust.EffectBlock })
 }
+
+// Inside is a file's path without the package's top folder, if its format has one.
+func (r *Report) Inside(p string) string {
+	if r.anyTop {
+		return trimTop(p)
+	}
+	return strings.TrimPrefix(p, r.top)
+}
+
+// Place is a file's path without what changes with every release.
+func (r *Report) Place(p string) string { return r.place(p) }
 
 // place is a path without what changes with every release.
 func (r *Report) place(p string) string { return r.unversioned(trimTop(p)) }

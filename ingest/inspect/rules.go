@@ -30,7 +30,7 @@ func (in *inspection) wanted(name string) bool {
 	case "pypi":
 		return base == "RECORD" || base == "METADATA" || base == "PKG-INFO" && strings.Count(name, "/") <= 1
 	case "cargo":
-		return base == "Cargo.toml" && strings.Count(name, "/") == 1
+		return (base == "Cargo.toml" || base == ".cargo_vcs_info.json") && strings.Count(name, "/") == 1
 	case "gem":
 		return name == "metadata"
 	case "nuget":
@@ -79,6 +79,7 @@ type npmManifest struct {
 	Dependencies         map[string]string `json:"dependencies"`
 	OptionalDependencies map[string]string `json:"optionalDependencies"`
 	GypFile              *bool             `json:"gypfile"`
+	GitHead              string            `json:"gitHead"` // of the registry's record
 }
 
 var npmInstallScripts = []string{"preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare"}
@@ -132,6 +133,7 @@ func (in *inspection) npmRegistry(m npmManifest, at string) {
 		in.seef(KindUnreadable, trust.EffectHold, at, "the registry's record cannot be read: %v", err)
 		return
 	}
+	in.report.Commit = reg.GitHead
 	// The registry adds optional dependencies to the dependencies of its record.
 	merge := func(x npmManifest) map[string]string {
 		d := maps.Clone(x.Dependencies)
@@ -317,6 +319,17 @@ func (in *inspection) cargo() {
 	if err := toml.Unmarshal(text, &m); err != nil {
 		in.seef(KindUnreadable, trust.EffectHold, top+"Cargo.toml", "cannot be read: %v", err)
 		return
+	}
+	var vcs struct {
+		Git struct {
+			SHA1 string `json:"sha1"`
+		} `json:"git"`
+	}
+	if text, ok := in.texts[top+".cargo_vcs_info.json"]; ok {
+		if err := json.Unmarshal(text, &vcs); err != nil {
+			in.seef(KindUnreadable, "", top+".cargo_vcs_info.json", "cannot be read: %v", err)
+		}
+		in.report.Commit = vcs.Git.SHA1
 	}
 	if m.Package.Name != in.opts.Release.Package.Name || m.Package.Version != in.opts.Release.Version {
 		in.seef(KindManifest, trust.EffectBlock, top+"Cargo.toml", "the crate calls itself %s %s", m.Package.Name, m.Package.Version)
