@@ -162,6 +162,7 @@ func (g *Gate) describe(it *item) {
 		seen[key] = len(in.Signers)
 		in.Signers = append(in.Signers, s)
 	}
+	it.describeBinaries()
 	in.Licenses = in.Facts.Licenses
 	if len(in.Licenses) == 0 {
 		in.Licenses = in.Component.Licenses

@@ -18,6 +18,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ingest/inspect"
+	"github.com/headgate/headgate/ingest/mirror"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/store"
@@ -45,6 +46,8 @@ type Contents struct {
 	Manifest func(ctx context.Context, c sbom.Component) ([]byte, error)
 	// Materials hands out the pinned roots of code signing certificates; nil for none.
 	Materials adapter.Materials
+	// Sources are git mirrors that packages are compared with; nil for none.
+	Sources *mirror.Mirrors
 	// Clock is the time at which signatures without a timestamp are judged.
 	Clock adapter.Clock
 }
@@ -67,11 +70,12 @@ func (g *Gate) inspect(ctx context.Context, work []*item, q Request) error {
 			continue
 		}
 		eg.Go(func() error {
-			obs, err := g.Contents.look(ectx, f, seen, it)
+			obs, evidence, err := g.Contents.look(ectx, f, seen, it)
 			if ectx.Err() != nil {
 				return ectx.Err()
 			}
 			it.in.Inspection, it.in.InspectionState = obs, policies.StateKnown
+			it.in.Evidence = slices.Concat(it.in.Evidence, evidence)
 			if err != nil {
 				it.in.InspectionState = policies.StateUnavailable
 				e := adapter.Unverified(trust.CheckInspect, it.in.Component.Release, trust.Artifact{}, err)
@@ -122,7 +126,7 @@ func (s *inspections) get(key string) *inspection {
 
 // look inspects all artifacts of a component and compares each with that of the
 // release before.
-func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspections, it *item) ([]policies.Observation, error) {
+func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspections, it *item) ([]policies.Observation, []trust.Evidence, error) {
 	now := it.in.Component
 	artifacts := strong(now.Artifacts)
 	if len(artifacts) == 0 {
@@ -132,21 +136,22 @@ func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspection
 	artifacts = slices.DeleteFunc(artifacts, func(a trust.Artifact) bool { return onlyMetadata(fileName(a, nil)) })
 	switch {
 	case stated > 0 && len(artifacts) == 0:
-		return nil, nil // a module of the build graph whose code is not used
+		return nil, nil, nil // a module of the build graph whose code is not used
 	case len(artifacts) == 0:
-		return nil, trust.Undecidable(trust.ReasonNoLockDigest, "%w", errNothingStated)
+		return nil, nil, trust.Undecidable(trust.ReasonNoLockDigest, "%w", errNothingStated)
 	case len(artifacts) > MaxInspectedFiles:
-		return nil, trust.Undecidable(trust.ReasonTooLarge, "the release has %d artifacts, more than %d", len(artifacts), MaxInspectedFiles)
+		return nil, nil, trust.Undecidable(trust.ReasonTooLarge, "the release has %d artifacts, more than %d", len(artifacts), MaxInspectedFiles)
 	}
 	var manifest []byte
 	if c.Manifest != nil {
 		var err error
 		if manifest, err = c.Manifest(ctx, now); err != nil {
-			return nil, fmt.Errorf("the registry's record: %w", err)
+			return nil, nil, fmt.Errorf("the registry's record: %w", err)
 		}
 	}
 	previous := before(it)
 	var out []policies.Observation
+	var evidence []trust.Evidence
 	var errs []error
 	left := int64(MaxRelease)
 	for _, a := range artifacts {
@@ -157,7 +162,7 @@ func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspection
 		}
 		left -= size
 		var prior *inspect.Report
-		if b, ok := counterpart(previous, now.Release, a); ok && r.Comparable() {
+		if b, ok := counterpart(previous, now.Release, a); ok && (c.Sources != nil || r.Comparable()) {
 			prior, _, err = c.one(ctx, f, seen, *previous, b, nil, MaxRelease)
 			if err != nil {
 				// What became of the release before says nothing about this one, but
@@ -166,6 +171,14 @@ func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspection
 			}
 		}
 		inspect.Compare(r, prior)
+		evidence = append(evidence, binaryEvidence(now.Release, a, r.Observations)...)
+		if prior != nil {
+			it.binaries = append(it.binaries, signersOf(prior.Observations)...)
+		}
+		if c.Sources != nil {
+			obs, e := c.compareSource(ctx, it, a, r, prior)
+			r.Observations, evidence = append(r.Observations, obs...), append(evidence, e)
+		}
 		for _, o := range r.Observations {
 			if len(artifacts) > 1 {
 				o.Entry = strings.TrimSuffix(fileName(a, nil)+"/"+o.Entry, "/")
@@ -173,7 +186,7 @@ func (c *Contents) look(ctx context.Context, f adapter.Fetcher, seen *inspection
 			out = append(out, o)
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, evidence, errors.Join(errs...)
 }
 
 // one inspects one artifact, once a run, and returns a report of the caller's own.
@@ -203,7 +216,7 @@ func (c *Contents) one(ctx context.Context, f adapter.Fetcher, seen *inspections
 			return
 		}
 		in.report, in.err = inspect.Package(ctx, blob, size, inspect.Options{
-			Release: comp.Release, FileName: fileName(a, blob), Manifest: manifest, Authenticode: judge,
+			Release: comp.Release, FileName: fileName(a, blob), Manifest: manifest, Authenticode: judge, Blobs: c.Sources != nil,
 		})
 	})
 	if in.err != nil {

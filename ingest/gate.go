@@ -209,8 +209,11 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 
 // item is one component on its way through the gate.
 type item struct {
-	in       policies.Input
-	known    []store.KnownRelease
+	in    policies.Input
+	known []store.KnownRelease
+	// binaries are the signers of the binaries of the release before, as far as it
+	// was looked into for comparison.
+	binaries []trust.Signer
 	accepted []store.Acceptance
 	// checked is when stored evidence was collected; zero if it was in this run.
 	checked  time.Time

@@ -23,6 +23,8 @@ type input struct {
 	Offered         trust.Assurance        `json:"offered"`
 	Adapter         bool                   `json:"adapter"`
 	Signers         []policies.SignerState `json:"signers,omitempty"`
+	BinarySigners   []policies.SignerState `json:"binarySigners,omitempty"`
+	BinariesBefore  []string               `json:"binariesBefore,omitempty"`
 	Was             string                 `json:"was,omitempty"`
 	Is              string                 `json:"is,omitempty"`
 	ContinuityNote  string                 `json:"continuityNote,omitempty"`
@@ -76,7 +78,7 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		in := &it.in
 		body, err := json.Marshal(input{
 			Change: in.Change, Kind: string(in.Component.Kind), Previous: r.Components[i].Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
-			Signers: in.Signers, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
+			Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
 			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
 			Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
 			Component: &in.Component, PreviousComponent: in.Previous, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
@@ -96,6 +98,9 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		})
 		if pin, ok := pinOf(it, q.Baseline); ok {
 			pin.Signers = signers
+			for _, s := range in.BinarySigners {
+				pin.BinarySigners = append(pin.BinarySigners, s.Signer)
+			}
 			c.Pin = append(c.Pin, pin)
 		}
 		c.Accept = append(c.Accept, acceptances(it, q.Baseline)...)

@@ -35,7 +35,7 @@ func InputOf(d store.Decision) (policies.Input, error) {
 	}
 	return policies.Input{
 		Component: *in.Component, Change: in.Change, Previous: in.PreviousComponent, Evidence: d.Evidence,
-		Assurance: d.Assurance, Offered: in.Offered, Adapter: in.Adapter, Signers: in.Signers,
+		Assurance: d.Assurance, Offered: in.Offered, Adapter: in.Adapter, Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore,
 		Continuity: d.Continuity, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Facts: d.Facts, History: in.History,
 		Pinned: in.Pinned, PackageKnown: in.PackageKnown, ChangedUpstream: in.Changed,
 		Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,

@@ -294,7 +294,7 @@ func (v *view) contradictions() []string {
 			identities = append(identities, v.identity(e.Signer))
 		}
 	}
-	for _, s := range in.Signers {
+	for _, s := range slices.Concat(in.Signers, in.BinarySigners) {
 		if err := s.Signer.Validate(); err != nil {
 			out = append(out, err.Error())
 			continue

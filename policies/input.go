@@ -36,6 +36,11 @@ type Input struct {
 
 	// Signers are the signers of verified evidence with what the store says of each.
 	Signers []SignerState
+	// BinarySigners signed binaries inside the package, which says nothing about the
+	// package; accepted is also who signed binaries of an earlier release. BinariesBefore
+	// are those earlier ones, in words; empty if there were none.
+	BinarySigners  []SignerState
+	BinariesBefore []string
 	// Continuity with the accepted signers and earlier releases; Was and Is are the
 	// two identities, side by side, in words.
 	Continuity trust.Continuity

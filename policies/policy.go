@@ -109,7 +109,7 @@ const (
 var knownChecks = []trust.Check{
 	trust.CheckLockfile, trust.CheckBytes, trust.CheckSource, trust.CheckChecksumDB, trust.CheckRegistrySig, trust.CheckPublish,
 	trust.CheckProvenance, trust.CheckPublisherSig, trust.CheckIndex, trust.CheckRelease, trust.CheckCommit, trust.CheckRebuild,
-	trust.CheckMetadata, trust.CheckVendored, trust.CheckCountersig, trust.CheckInspect,
+	trust.CheckMetadata, trust.CheckVendored, trust.CheckCountersig, trust.CheckInspect, trust.CheckSourceTree, trust.CheckBinary,
 }
 
 // builtinDoc is a built-in policy's file.

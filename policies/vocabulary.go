@@ -155,8 +155,10 @@ var componentVariables = []variable{
 	{"offered", cel.IntType, "assurance that every release of a healthy package of the ecosystem reaches", func(v *view) any { return int64(v.in.Offered) }},
 	{"required", cel.IntType, "assurance that the policy requires: minimumAssurance, or what is offered", func(v *view) any { return int64(v.required()) }},
 	{"required.word", cel.StringType, "required as a word", func(v *view) any { return v.required().String() }},
-	{"signers", listOf[signerView](), "signers of verified evidence: id, words, kind, check, issuer, identity, repository, workflow, accepted, by, revoked, reason, autoAccept, publisher", func(v *view) any { return v.signers() }},
+	{"signers", listOf[signerView](), "signers of verified evidence: id, words, kind, check, issuer, identity, repository, workflow, accepted, by, revoked, reason, autoAccept, publisher", func(v *view) any { return v.signerViews(v.in.Signers) }},
 	{"signer.accepted", cel.BoolType, "the signers that vouch are accepted: one publisher where publishers signed, else a registry or log", func(v *view) any { return v.accepted() }},
+	{"binarySigners", listOf[signerView](), "signers of binaries inside the package, as signers; accepted is also who signed binaries of an earlier release", func(v *view) any { return v.signerViews(v.in.BinarySigners) }},
+	{"binarySigners.before", stringList, "who signed the binaries of earlier releases, in words", func(v *view) any { return nonNil(v.in.BinariesBefore) }},
 	{"continuity", cel.StringType, "class of continuity with the accepted signers and earlier releases", func(v *view) any { return string(v.in.Continuity) }},
 	{"continuity.was", cel.StringType, "who signed before, in words", func(v *view) any { return v.in.Was }},
 	{"continuity.is", cel.StringType, "who signs now, in words", func(v *view) any { return v.in.Is }},
@@ -192,6 +194,7 @@ var componentVariables = []variable{
 	{"commands.request", cel.StringType, "the command that asks for approval", func(v *view) any { return "headgate request " + shellQuote(v.purl()) + ` --reason "…"` }},
 	{"commands.explain", cel.StringType, "the command that shows all evidence", func(v *view) any { return "headgate explain " + shellQuote(v.purl()) }},
 	{"commands.accept", cel.StringType, "the command that accepts the signer", func(v *view) any { return v.acceptCommand() }},
+	{"commands.acceptBinary", cel.StringType, "the command that accepts the signer of binaries", func(v *view) any { return v.acceptBinaryCommand() }},
 }
 
 // inventoryVariables is the vocabulary of inventory rules, which are asked once
@@ -416,9 +419,9 @@ func publisherKind(k trust.SignerKind) bool {
 	return k != trust.SignerRegistry && k != trust.SignerLog
 }
 
-func (v *view) signers() []signerView {
-	out := make([]signerView, len(v.in.Signers))
-	for i, s := range v.in.Signers {
+func (v *view) signerViews(signers []SignerState) []signerView {
+	out := make([]signerView, len(signers))
+	for i, s := range signers {
 		id := v.identity(&s.Signer)
 		out[i] = signerView{ID: trust.SignerID(id), Words: s.Signer.String(), Kind: string(s.Signer.Kind), Check: string(s.Check), Issuer: s.Signer.Issuer,
 			Identity: id, Repository: s.Signer.SourceRepository, Workflow: s.Signer.Workflow,
@@ -604,6 +607,15 @@ func (v *view) licenseState() string { return v.p.cfg.Policy.Licenses.judge(v.li
 func (v *view) acceptCommand() string {
 	for _, s := range v.in.Signers {
 		if v.vouchesAsPublisher(s) && !s.Accepted {
+			return "headgate signers accept " + shellQuote(v.purl()) + " --signer " + s.Signer.ID() + ` --reason "…"`
+		}
+	}
+	return "headgate request " + shellQuote(v.purl()) + ` --reason "…"`
+}
+
+func (v *view) acceptBinaryCommand() string {
+	for _, s := range v.in.BinarySigners {
+		if !s.Accepted {
 			return "headgate signers accept " + shellQuote(v.purl()) + " --signer " + s.Signer.ID() + ` --reason "…"`
 		}
 	}

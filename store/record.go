@@ -179,7 +179,7 @@ func (w *writeTx) pin(p KnownRelease, by string) error {
 	if err != nil {
 		return err
 	}
-	for _, sg := range p.Signers {
+	for _, sg := range slices.Concat(p.Signers, p.BinarySigners) {
 		if err := w.add("vouch", []string{"identity", "pin"}, "ON CONFLICT DO NOTHING", sg.Identity(), id); err != nil {
 			return err
 		}
@@ -201,6 +201,9 @@ func renewed(old, p KnownRelease) KnownRelease {
 		p.Kind, p.Assurance, p.Signers, p.Verdict = old.Kind, old.Assurance, old.Signers, old.Verdict
 	}
 	p.First, p.Baseline = old.First, p.Baseline || old.Baseline
+	if len(p.BinarySigners) == 0 {
+		p.BinarySigners = old.BinarySigners // what is pinned is not looked into again
+	}
 	if old.Last.After(p.Last) {
 		p.Last = old.Last // the clock ran backwards
 	}

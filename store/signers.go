@@ -340,7 +340,7 @@ func (w *writeTx) vouchedFor(as []Acceptance) ([]trust.Release, error) {
 			if err := strict(body, &p); err != nil {
 				return fmt.Errorf("%w: %w", ErrTampered, err)
 			}
-			for _, sg := range p.Signers {
+			for _, sg := range slices.Concat(p.Signers, p.BinarySigners) {
 				if a.Matches(sg) && a.Scope.Covers(p.Release.Package, sg) {
 					found[p.Release.PURL()] = p.Release
 				}

@@ -45,6 +45,9 @@ type KnownRelease struct {
 	Assurance trust.Assurance  `json:"assurance"`
 	Signers   []trust.Signer   `json:"signers,omitempty"`
 	Verdict   trust.Verdict    `json:"verdict"`
+	// BinarySigners signed binaries inside the release. They vouch for those and for
+	// nothing else.
+	BinarySigners []trust.Signer `json:"binarySigners,omitempty"`
 	// Baseline is true for what was there when headgate was introduced. It stays
 	// true when the release is allowed again later.
 	Baseline bool `json:"baseline,omitempty"`

@@ -356,7 +356,7 @@ func (v *verification) vouch(at int64, id string, body []byte) error {
 		return err
 	}
 	want := map[string]bool{}
-	for _, sg := range p.Signers {
+	for _, sg := range slices.Concat(p.Signers, p.BinarySigners) {
 		want[sg.Identity()] = true
 	}
 	got := map[string]bool{}

@@ -38,6 +38,8 @@ const (
 	CheckVendored     Check = "vendored-tree"        // vendored files hash to the authenticated digest
 	CheckCountersig   Check = "repository-signature" // the repository's signature inside the package
 	CheckInspect      Check = "artifact-inspection"  // the archive could be read in full by its own rules
+	CheckSourceTree   Check = "source-tree"          // the package's files were compared with those of its source commit
+	CheckBinary       Check = "binary-signature"     // somebody pinned vouches for who signed a binary inside the package
 )
 
 // Evidence is the outcome of one check that headgate did itself, about one

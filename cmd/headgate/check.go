@@ -218,6 +218,9 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")
 	} else {
 		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: s, Clock: c.Clock}
+		if g.Contents.Sources, err = c.sources(o); err != nil {
+			return nil, err
+		}
 	}
 	if g.Advisories, err = c.advisories(o, set); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/ingest/mirror"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom/revision"
 	"github.com/headgate/headgate/store"
@@ -28,6 +29,30 @@ const (
 // InsecureEnv lists registries ("host:port", separated by commas) to which the
 // user allows plain http and private addresses.
 const InsecureEnv = "HEADGATE_INSECURE_REGISTRIES"
+
+// SourcesEnv names git mirrors as --source-mirror does, separated by commas. The
+// scanned repository has no say in them.
+const SourcesEnv = "HEADGATE_SOURCE_MIRRORS"
+
+// sources are the git mirrors that the user names; nil for none.
+func (c *Command) sources(o *options) (*mirror.Mirrors, error) {
+	specs := o.sources
+	if len(specs) == 0 {
+		for s := range strings.SplitSeq(c.Getenv(SourcesEnv), ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				specs = append(specs, s)
+			}
+		}
+	}
+	if len(specs) == 0 {
+		return nil, nil
+	}
+	m, err := mirror.Parse(specs)
+	if err != nil {
+		return nil, &exitError{code: ingest.ExitUsage, err: err, hint: "git clone --mirror URL DIR/HOST/PATH.git"}
+	}
+	return m, nil
+}
 
 func (c *Command) xdg(env, rest string) (string, error) {
 	dir := c.Getenv(env)

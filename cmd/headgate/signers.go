@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,17 @@ func (c *Command) listAcceptances(cmd *cobra.Command, o *options, f store.Accept
 	})
 }
 
+// binarySigners are the signers of binaries inside a release. They are accepted
+// only by name: they vouch for files, not for the package.
+func binarySigners(d store.Decision, named string) []trust.Signer {
+	for _, e := range d.Evidence {
+		if e.Check == trust.CheckBinary && e.Outcome == trust.Verified && e.Signer != nil && e.Signer.ID() == named {
+			return []trust.Signer{*e.Signer}
+		}
+	}
+	return nil
+}
+
 func (c *Command) signersShow() *cobra.Command {
 	o := &options{}
 	cmd := &cobra.Command{
@@ -152,7 +164,7 @@ wider scope if --scope names one. With several signers --signer says which.`,
 				return &exitError{code: ingest.ExitUsage, err: fmt.Errorf("%s was never checked, so no signer of it is known", rel), hint: "headgate check '" + rel.PURL() + "'"}
 			}
 			var as []store.Acceptance
-			for _, sg := range ds[0].Signers {
+			for _, sg := range slices.Concat(ds[0].Signers, binarySigners(ds[0], signer)) {
 				if signer != "" && sg.ID() != signer || signer == "" && (sg.Kind == trust.SignerRegistry || sg.Kind == trust.SignerLog) {
 					continue
 				}

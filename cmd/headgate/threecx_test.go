@@ -33,6 +33,8 @@ type tarballRegistry struct {
 	url      string
 	tarballs map[string][]byte // by version
 	young    string            // the version that was published an hour ago
+	heads    map[string]string // by version, the commit that the record names
+	source   string            // the repository that the records name
 }
 
 func (n *tarballRegistry) integrity(version string) string {
@@ -60,6 +62,10 @@ func (n *tarballRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		record := map[string]any{
 			"name": n.name, "version": v, "license": "MIT",
 			"dist": map[string]any{"tarball": n.tarball(v), "integrity": n.integrity(v)},
+		}
+		if n.source != "" {
+			record["repository"] = map[string]any{"type": "git", "url": "git+" + n.source + ".git"}
+			record["gitHead"] = n.heads[v]
 		}
 		versions[v] = record
 		times[v] = time.Now().UTC().AddDate(0, -3, 0).Format(time.RFC3339)

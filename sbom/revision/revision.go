@@ -74,6 +74,28 @@ func Open(dir string) (*Repository, error) {
 	if rel, err := filepath.Rel(root, abs); err == nil && rel != "." {
 		r.prefix = filepath.ToSlash(rel)
 	}
+	return r.open(dotDir, dir)
+}
+
+// OpenMirror opens the repository that dir itself is: bare, or with a ".git" of
+// its own. What stands above dir plays no part.
+func OpenMirror(dir string) (*Repository, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the git repository %q: %w", dir, err)
+	}
+	r := &Repository{root: abs}
+	if fi, err := os.Stat(filepath.Join(abs, ".git")); err == nil && fi.IsDir() {
+		return r.open(filepath.Join(abs, ".git"), dir)
+	}
+	if !bare(abs) {
+		return nil, fmt.Errorf("%s is no git repository: make one with git clone --mirror", dir)
+	}
+	return r.open(abs, dir)
+}
+
+// open opens the object database that belongs to dotDir.
+func (r *Repository) open(dotDir, dir string) (*Repository, error) {
 	dot := osfs.New(dotDir)
 	var common billy.Filesystem
 	objects := filepath.Join(dotDir, "objects")

@@ -19,6 +19,7 @@ import (
 const (
 	MaxFile    = 256 << 20 // bytes of one file
 	MaxEntries = 2_000_000 // entries of one directory
+	MaxBlobs   = 2_000_000 // files of one tree, as Blobs lists them
 )
 
 // Tree is the directory of a commit as a file system: fs.FS, fs.ReadDirFS,
@@ -241,6 +242,68 @@ func (t *Tree) Files(skip func(dir string) bool) ([]string, error) {
 		return nil
 	})
 	return out, err
+}
+
+// Blob is one regular file of a tree, with git's name for its content.
+type Blob struct {
+	Path string
+	ID   string // 40 hex digits
+}
+
+// Blobs lists the regular files of the tree without reading them, sorted by path.
+func (t *Tree) Blobs() ([]Blob, error) {
+	var out []Blob
+	var walk func(h plumbing.Hash, prefix string, depth int) error
+	walk = func(h plumbing.Hash, prefix string, depth int) error {
+		if depth > maxDepth {
+			return fmt.Errorf("commit %s has folders nested deeper than %d", t.commit.Hash, maxDepth)
+		}
+		list, err := t.list(h)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			switch e.mode {
+			case filemode.Dir:
+				if err := walk(e.hash, prefix+e.name+"/", depth+1); err != nil {
+					return err
+				}
+			case filemode.Regular, filemode.Executable, filemode.Deprecated:
+				if len(out) == MaxBlobs {
+					return fmt.Errorf("commit %s has more than %d files", t.commit.Hash, MaxBlobs)
+				}
+				out = append(out, Blob{Path: prefix + e.name, ID: e.hash.String()})
+			}
+		}
+		return nil
+	}
+	if err := walk(t.top, "", 0); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(out, func(a, b Blob) int { return strings.Compare(a.Path, b.Path) })
+	return out, nil
+}
+
+// maxDepth bounds folders inside folders.
+const maxDepth = 200
+
+// OpenBlob returns the content of a file that Blobs listed, and its size.
+func (t *Tree) OpenBlob(b Blob) (io.ReadCloser, int64, error) {
+	blob, err := t.repo.repo.BlobObject(plumbing.NewHash(b.ID))
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		err = fmt.Errorf("blob %s is %w (partial clone); run: git fetch --refetch --no-filter origin", b.ID, ErrMissing)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s of commit %s: %w", b.Path, t.commit.Hash, err)
+	}
+	if blob.Size > MaxFile {
+		return nil, 0, fmt.Errorf("reading %s of commit %s: %d bytes are more than %d", b.Path, t.commit.Hash, blob.Size, int64(MaxFile))
+	}
+	r, err := blob.Reader()
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s of commit %s: %w", b.Path, t.commit.Hash, err)
+	}
+	return r, blob.Size, nil
 }
 
 // Name implements fs.DirEntry and fs.FileInfo.
