@@ -74,9 +74,26 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 	if r.Base != nil {
 		c.Run.Base = r.Base.Name
 	}
+	standing, _ := g.Memory.(Standing)
+	var places []int // of c.Decisions among the components
 	for i, it := range work {
 		in := &it.in
-		body, err := json.Marshal(input{
+		var signers []trust.Signer
+		for _, s := range in.Signers {
+			signers = append(signers, s.Signer)
+		}
+		d := store.Decision{
+			Release: in.Component.Release, Artifacts: in.Component.Artifacts, Verdict: it.verdict, Assurance: in.Assurance,
+			Continuity: in.Continuity, Findings: it.findings, Evidence: in.Evidence, EvidenceChecked: it.checked,
+			Signers: signers, Facts: in.Facts, At: r.Finished,
+		}
+		if standing != nil {
+			if id, ok := standing.Stands(&d); ok {
+				r.Components[i].DecisionID = id
+				continue
+			}
+		}
+		d.Input, err = json.Marshal(input{
 			Change: in.Change, Kind: string(in.Component.Kind), Previous: r.Components[i].Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
 			Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
 			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
@@ -87,15 +104,7 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		if err != nil {
 			return fmt.Errorf("recording %s: %w", in.Component.Release, err)
 		}
-		var signers []trust.Signer
-		for _, s := range in.Signers {
-			signers = append(signers, s.Signer)
-		}
-		c.Decisions = append(c.Decisions, store.Decision{
-			Release: in.Component.Release, Artifacts: in.Component.Artifacts, Verdict: it.verdict, Assurance: in.Assurance,
-			Continuity: in.Continuity, Findings: it.findings, Evidence: in.Evidence, EvidenceChecked: it.checked,
-			Signers: signers, Facts: in.Facts, Input: body, At: r.Finished,
-		})
+		c.Decisions, places = append(c.Decisions, d), append(places, i)
 		if pin, ok := pinOf(it, q.Baseline); ok {
 			pin.Signers = signers
 			for _, s := range in.BinarySigners {
@@ -114,9 +123,17 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 	}
 	r.RunID = done.RunID
 	for i, id := range done.DecisionIDs {
-		r.Components[i].DecisionID = id
+		r.Components[places[i]].DecisionID = id
 	}
 	return nil
+}
+
+// Standing is a Memory that knows decisions which need not be recorded again.
+// Nothing is pinned or accepted for their releases either: audits alone have it.
+type Standing interface {
+	// Stands returns the id of the recorded decision that says the same as d, whose
+	// Input is not filled in, about the same bytes on the same evidence.
+	Stands(d *store.Decision) (id string, ok bool)
 }
 
 // pinOf says whether the release becomes known by its digests: what was allowed

@@ -445,7 +445,7 @@ func (w *writeTx) findings(c AuditCommit, at time.Time) error {
 }
 
 // LatestDecisions returns the newest decision about each release that was made
-// no later than at (zero for any), with its evidence.
+// no later than at (zero for any), with its evidence and without the policy's input.
 func (s *Store) LatestDecisions(ctx context.Context, rs []trust.Release, at time.Time) (map[trust.Release]Decision, error) {
 	m, keys := byRelease(rs)
 	slices.Sort(keys)
@@ -464,7 +464,7 @@ func (s *Store) LatestDecisions(ctx context.Context, rs []trust.Release, at time
 		if err != nil {
 			return nil, err
 		}
-		ds, err := decisions(ctx, tx, "d.leaf IN (SELECT (SELECT max(x.leaf) FROM decision x WHERE x.release = j.value AND x.at <= ?) FROM json_each(?) j)", []any{limit, string(arg)}, len(chunk))
+		ds, err := decisions(ctx, tx, false, "d.leaf IN (SELECT (SELECT max(x.leaf) FROM decision x WHERE x.release = j.value AND x.at <= ?) FROM json_each(?) j)", []any{limit, string(arg)}, len(chunk))
 		if err != nil {
 			return nil, s.wrap("reading decisions of", err)
 		}

@@ -241,26 +241,34 @@ const proofType = "headgate-log-proof/v1"
 // Prove returns a file which proves that the decision is in the log. A unique
 // prefix of the id will do.
 func (s *Store) Prove(ctx context.Context, decisionID string) ([]byte, error) {
+	return s.prove(ctx, "decision", decisionID)
+}
+
+// ProveRun is Prove for a run, which names the policy that its decisions were made by.
+func (s *Store) ProveRun(ctx context.Context, runID string) ([]byte, error) {
+	return s.prove(ctx, "run", runID)
+}
+
+func (s *Store) prove(ctx context.Context, kind, id string) ([]byte, error) {
 	tx, err := s.r.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, s.wrap("reading", err)
 	}
 	defer tx.Rollback()
-	id, err := resolve(ctx, tx, "decision", decisionID)
-	if err != nil {
-		return nil, s.wrap("proving decision of", err)
+	if id, err = resolve(ctx, tx, kind, id); err != nil {
+		return nil, s.wrap("proving "+kind+" of", err)
 	}
 	p := proofFile{Type: proofType}
-	if err := tx.QueryRowContext(ctx, "SELECT d.leaf, d.body, l.leaf FROM decision d JOIN log l ON l.idx = d.leaf WHERE d.id = ?", id).Scan(&p.Index, &p.Body, &p.Leaf); err != nil {
-		return nil, s.wrap("proving decision of", err)
+	if err := tx.QueryRowContext(ctx, "SELECT d.leaf, d.body, l.leaf FROM "+kind+" d JOIN log l ON l.idx = d.leaf WHERE d.id = ?", id).Scan(&p.Index, &p.Body, &p.Leaf); err != nil {
+		return nil, s.wrap("proving "+kind+" of", err)
 	}
 	t, err := tree(ctx, tx)
 	if err != nil {
-		return nil, s.wrap("proving decision of", err)
+		return nil, s.wrap("proving "+kind+" of", err)
 	}
 	rp, err := tlog.ProveRecord(t.N, p.Index, hashReader(ctx, tx, nil))
 	if err != nil {
-		return nil, s.wrap("proving decision of", err)
+		return nil, s.wrap("proving "+kind+" of", err)
 	}
 	p.Proof = rp
 	cp, err := signCheckpoint(s.signer, t)
@@ -274,7 +282,7 @@ func (s *Store) Prove(ctx context.Context, decisionID string) ([]byte, error) {
 	}
 	b = append(b, '\n')
 	if _, err := VerifyProof(b, s.vkey); err != nil {
-		return nil, s.wrap("proving decision of", fmt.Errorf("%w: %w: run \"headgate log verify\"", ErrTampered, err))
+		return nil, s.wrap("proving "+kind+" of", fmt.Errorf("%w: %w: run \"headgate log verify\"", ErrTampered, err))
 	}
 	return b, nil
 }
@@ -313,7 +321,7 @@ func VerifyProof(proof []byte, verifierKey string) (Proved, error) {
 		return Proved{}, fmt.Errorf("proof file: entry %d has version %d, this headgate knows %d", p.Index, out.Leaf.V, leafVersion)
 	}
 	if rowDigest([]byte(p.Body)) != out.Leaf.Row {
-		return Proved{}, fmt.Errorf("proof file: the decision is not the one that entry %d covers", p.Index)
+		return Proved{}, fmt.Errorf("proof file: the row is not the one that entry %d covers", p.Index)
 	}
 	return out, nil
 }

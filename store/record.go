@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/headgate/headgate/trust"
 )
@@ -282,27 +281,27 @@ func byPackage(ps []trust.Package) (map[string]trust.Package, []string) {
 	return m, keys
 }
 
-func scanEvidence(rows *sql.Rows) (string, StoredEvidence, error) {
+func scanEvidence(rows *sql.Rows) (digest []byte, release string, _ StoredEvidence, _ error) {
 	var (
-		digest, body []byte
-		release, run string
-		checked      int64
+		body    []byte
+		run     string
+		checked int64
 	)
 	if err := rows.Scan(&digest, &release, &body, &checked, &run); err != nil {
-		return "", StoredEvidence{}, err
+		return nil, "", StoredEvidence{}, err
 	}
 	sum := sha256.Sum256(body)
 	if !slices.Equal(sum[:], digest) {
-		return "", StoredEvidence{}, fmt.Errorf("%w: evidence %x of %s was altered", ErrTampered, digest[:8], release)
+		return nil, "", StoredEvidence{}, fmt.Errorf("%w: evidence %x of %s was altered", ErrTampered, digest[:8], release)
 	}
 	e := StoredEvidence{Checked: fromMillis(checked), RunID: run}
 	if err := strict(body, &e.Evidence); err != nil {
-		return "", StoredEvidence{}, fmt.Errorf("evidence %x: %w", digest[:8], err)
+		return nil, "", StoredEvidence{}, fmt.Errorf("evidence %x: %w", digest[:8], err)
 	}
 	if e.Release.PURL() != release {
-		return "", StoredEvidence{}, fmt.Errorf("%w: evidence %x is about %s, not %s", ErrTampered, digest[:8], e.Release, release)
+		return nil, "", StoredEvidence{}, fmt.Errorf("%w: evidence %x is about %s, not %s", ErrTampered, digest[:8], e.Release, release)
 	}
-	return release, e, nil
+	return digest, release, e, nil
 }
 
 // Evidence returns what is kept about the releases, the newest first. Judged
@@ -312,7 +311,7 @@ func (s *Store) Evidence(ctx context.Context, rs []trust.Release) (map[trust.Rel
 	out := make(map[trust.Release][]StoredEvidence, len(rs))
 	err := bulk(ctx, s.r, "SELECT e.digest, e.release, e.body, e.checked, e.run FROM json_each(?) j CROSS JOIN evidence e ON e.release = j.value ORDER BY e.checked DESC, e.rowid", keys,
 		func(rows *sql.Rows) error {
-			k, e, err := scanEvidence(rows)
+			_, k, e, err := scanEvidence(rows)
 			if err == nil {
 				out[m[k]] = append(out[m[k]], e)
 			}
@@ -412,7 +411,7 @@ func (s *Store) Decision(ctx context.Context, id string) (Decision, Run, error) 
 	if err != nil {
 		return Decision{}, Run{}, s.wrap("reading decision of", err)
 	}
-	ds, err := decisions(ctx, tx, "d.id = ?", []any{id}, 1)
+	ds, err := decisions(ctx, tx, true, "d.id = ?", []any{id}, 1)
 	if err == nil && len(ds) != 1 {
 		err = ErrNotFound
 	}
@@ -455,7 +454,7 @@ func (s *Store) Decisions(ctx context.Context, f DecisionFilter) ([]Decision, er
 		return nil, s.wrap("reading decisions of", err)
 	}
 	defer tx.Rollback()
-	ds, err := decisions(ctx, tx, cond, args, limit)
+	ds, err := decisions(ctx, tx, true, cond, args, limit)
 	return ds, s.wrap("reading decisions of", err)
 }
 
@@ -475,10 +474,16 @@ func (s *Store) Runs(ctx context.Context, limit int) ([]Run, error) {
 	return out, s.wrap("reading runs of", err)
 }
 
-func decisions(ctx context.Context, q queryer, cond string, args []any, limit int) ([]Decision, error) {
+// decisions reads decisions with their evidence, and with the policy's input where
+// it is asked for.
+func decisions(ctx context.Context, q queryer, withInput bool, cond string, args []any, limit int) ([]Decision, error) {
 	var out []Decision
 	var refs [][]evidenceRef
-	err := each(ctx, q, "SELECT d.body, d.leaf, b.data, l.leaf FROM decision d JOIN log l ON l.idx = d.leaf LEFT JOIN blob b ON b.digest = d.input WHERE "+cond+" ORDER BY d.leaf DESC LIMIT ?", append(args, limit), func(rows *sql.Rows) error {
+	from := "NULL, l.leaf FROM decision d JOIN log l ON l.idx = d.leaf"
+	if withInput {
+		from = "b.data, l.leaf FROM decision d JOIN log l ON l.idx = d.leaf LEFT JOIN blob b ON b.digest = d.input"
+	}
+	err := each(ctx, q, "SELECT d.body, d.leaf, "+from+" WHERE "+cond+" ORDER BY d.leaf DESC LIMIT ?", append(args, limit), func(rows *sql.Rows) error {
 		var body, input, leaf []byte
 		var idx int64
 		if err := rows.Scan(&body, &idx, &input, &leaf); err != nil {
@@ -492,7 +497,7 @@ func decisions(ctx context.Context, q queryer, cond string, args []any, limit in
 		if err := strict(leaf, &l); err != nil || l.Row != rowDigest(body) || l.ID != b.ID {
 			return fmt.Errorf("%w: decision %s is not the one that log entry %d covers", ErrTampered, b.ID, idx)
 		}
-		if sum := sha256.Sum256(input); b.Input != "" && hex.EncodeToString(sum[:]) != b.Input {
+		if sum := sha256.Sum256(input); withInput && b.Input != "" && hex.EncodeToString(sum[:]) != b.Input {
 			return fmt.Errorf("%w: input of decision %s was altered", ErrTampered, b.ID)
 		}
 		out = append(out, Decision{ID: b.ID, RunID: b.RunID, Release: b.Release, Artifacts: b.Artifacts, Verdict: b.Verdict, Assurance: b.Assurance,
@@ -503,35 +508,41 @@ func decisions(ctx context.Context, q queryer, cond string, args []any, limit in
 	if err != nil {
 		return nil, err
 	}
+	found, err := evidenceOf(ctx, q, refs)
+	if err != nil {
+		return nil, err
+	}
 	for i := range out {
-		out[i].Evidence, out[i].EvidenceChecked, err = evidenceOf(ctx, q, refs[i])
-		if err != nil {
-			return nil, fmt.Errorf("decision %s: %w", out[i].ID, err)
+		d := &out[i]
+		d.Evidence = make([]trust.Evidence, 0, len(refs[i]))
+		for _, r := range refs[i] {
+			e, ok := found[r.Digest]
+			if !ok {
+				return nil, fmt.Errorf("decision %s: %w: evidence %.16s is missing", d.ID, ErrTampered, r.Digest)
+			}
+			d.Evidence = append(d.Evidence, e)
+			if d.EvidenceChecked.IsZero() || r.Checked.Before(d.EvidenceChecked) {
+				d.EvidenceChecked = r.Checked
+			}
 		}
 	}
 	return out, nil
 }
 
-// evidenceOf loads the evidence that a decision names, in its order.
-func evidenceOf(ctx context.Context, q queryer, refs []evidenceRef) ([]trust.Evidence, time.Time, error) {
-	var oldest time.Time
-	out := make([]trust.Evidence, 0, len(refs))
-	for _, r := range refs {
-		if oldest.IsZero() || r.Checked.Before(oldest) {
-			oldest = r.Checked
-		}
-		found := false
-		err := each(ctx, q, "SELECT digest, release, body, checked, run FROM evidence WHERE digest = ?", []any{blobKey(r.Digest)}, func(rows *sql.Rows) error {
-			_, e, err := scanEvidence(rows)
-			out, found = append(out, e.Evidence), true
-			return err
-		})
-		if err != nil {
-			return nil, oldest, err
-		}
-		if !found {
-			return nil, oldest, fmt.Errorf("%w: evidence %s is missing", ErrTampered, r.Digest[:16])
+// evidenceOf loads all evidence that decisions name, by its hex digest.
+func evidenceOf(ctx context.Context, q queryer, refs [][]evidenceRef) (map[string]trust.Evidence, error) {
+	var keys []string
+	for _, rs := range refs {
+		for _, r := range rs {
+			keys = append(keys, r.Digest)
 		}
 	}
-	return out, oldest, nil
+	out := make(map[string]trust.Evidence, len(keys))
+	err := bulk(ctx, q, "SELECT e.digest, e.release, e.body, e.checked, e.run FROM json_each(?) j CROSS JOIN evidence e ON e.digest = unhex(j.value)", keys,
+		func(rows *sql.Rows) error {
+			digest, _, e, err := scanEvidence(rows)
+			out[hex.EncodeToString(digest)] = e.Evidence
+			return err
+		})
+	return out, err
 }

@@ -93,6 +93,26 @@ type Raw struct {
 	Bytes     []byte `json:"-"`
 }
 
+// Names of documents that a check relied on, beside those that it judged: with
+// them the check can be made again where nothing else is at hand.
+const (
+	RawTrustedRoot = "trusted-root"  // Sigstore's, as JSON
+	RawKeys        = "registry-keys" // a registry's keys, as its TUF target lists them
+	RawOpenPGPKeys = "openpgp-keys"  // certificates
+	RawLogKey      = "log-key"       // verifier key of a signed note
+	RawLogProof    = "log-proof"     // that a signed tree holds a record
+)
+
+// RawOf returns the document of that name; false if the evidence has none.
+func (e Evidence) RawOf(name string) (Raw, bool) {
+	for _, r := range e.Raw {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Raw{}, false
+}
+
 // NewRaw keeps b as judged bytes.
 func NewRaw(name, mediaType string, b []byte) Raw {
 	sum := sha256.Sum256(b)

@@ -46,7 +46,7 @@ type verifyFlags struct {
 
 func (c *Command) verifyCommand() *cobra.Command {
 	o, v := &options{}, &verifyFlags{}
-	var capsuleFile, capsuleKey string
+	var capsule capsuleFlags
 	cmd := &cobra.Command{
 		Use:   "verify TARGET",
 		Short: "Verify who signed a file, a folder, an image or a digest",
@@ -64,17 +64,19 @@ Exit codes: 0 verified, 1 refused, 2 could not be decided, 3 usage.`,
   headgate verify app.tgz --bundle app.tgz.sigstore.json --key release.pub
   headgate verify app.tgz --checksums SHA256SUMS --signature SHA256SUMS.asc --key publisher.asc
   headgate verify dist/                         by the accepted signers of the store`,
-		Args: capsuleOr(&capsuleFile, cobra.ExactArgs(1)),
+		Args: capsuleOr(&capsule.file, cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if capsuleFile != "" {
-				return c.replayCapsule(cmd.Context(), capsuleFile, capsuleKey)
+			if capsule.file != "" {
+				return c.replayCapsule(cmd.Context(), o, &capsule)
 			}
 			return c.runVerify(cmd.Context(), args[0], o, v)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&capsuleFile, "capsule", "", "instead of TARGET: replay the decision of an evidence capsule, offline")
-	f.StringVar(&capsuleKey, "log-key", "", "verifier key of the store that the capsule comes from (headgate log show prints it)")
+	f.StringVar(&capsule.file, "capsule", "", "instead of TARGET: verify the evidence of a capsule anew and replay its decision, offline; --trusted-root is compared with the capsule's")
+	f.StringVar(&capsule.logKey, "log-key", "", "with --capsule: verifier key of the store that it comes from (headgate log show prints it)")
+	f.StringVar(&capsule.npmKeys, "npm-keys", "", "with --capsule: the registry's keys to compare with the capsule's")
+	f.StringVar(&capsule.artifact, "artifact", "", "with --capsule: the file that the decision is about, for signatures over the file itself")
 	f.StringArrayVar(&v.bundles, "bundle", nil, "Sigstore bundle, or file with one a line; repeatable")
 	f.StringVar(&v.signature, "signature", "", "detached signature of any format")
 	f.StringVar(&v.certificate, "certificate", "", "certificate that belongs to the signature")

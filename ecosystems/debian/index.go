@@ -77,7 +77,7 @@ type signed struct {
 	suite   suite
 	release *release
 	url     string
-	raws    []trust.Raw // InRelease as it was served, or Release and its signature
+	raws    []trust.Raw // InRelease as it was served, or Release and its signature; and the certificate that signed it
 	signer  trust.Signer
 	key     trust.Digest // of the certificate that signed
 
@@ -193,14 +193,8 @@ func verifyRelease(b, detached []byte, s suite, ring *openpgp.Keyring, now time.
 	if !s.foreign() {
 		signer = trust.Signer{Kind: trust.SignerRegistry, Name: s.distribution, Fingerprint: by.Fingerprint, SubkeyFingerprint: by.SubkeyFingerprint}
 	}
-	var key trust.Digest
-	for _, c := range ring.Certificates() {
-		if c.Has(by.Fingerprint) {
-			sum := sha256.Sum256(c.Bytes())
-			key = trust.DigestOf(trust.SHA256, sum[:])
-		}
-	}
-	return &signed{suite: s, release: r, raws: raws, signer: signer, key: key, index: map[string]*once[packages]{}}, nil
+	key := trust.NewRaw(trust.RawOpenPGPKeys, "application/pgp-keys", ring.Of(by.Fingerprint))
+	return &signed{suite: s, release: r, raws: append(raws, key), signer: signer, key: key.Digest, index: map[string]*once[packages]{}}, nil
 }
 
 // forward refuses an index that is older than one seen before, and keeps the

@@ -357,6 +357,8 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 				return err
 			}
 			by(v.Signer(), e)
+			key := trust.NewRaw(trust.RawOpenPGPKeys, "application/pgp-keys", ring.Of(v.Signer().Fingerprint))
+			e.Root, e.Raw = key.Digest, []trust.Raw{trust.NewRaw("openpgp-signature", "application/octet-stream", sig), key}
 			return nil
 		})
 	}

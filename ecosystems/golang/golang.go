@@ -285,7 +285,10 @@ func (a *Adapter) source(e *trust.Evidence, rec *record) {
 	}
 	e.Source = rec.url
 	e.Logs = []trust.LogEntry{{Log: a.db.cfg.Name, Index: rec.index}}
-	e.Raw = []trust.Raw{trust.NewRaw("sumdb-note", "text/plain", rec.raw)}
+	e.Raw = []trust.Raw{trust.NewRaw(rawNote, "text/plain", rec.raw), trust.NewRaw(trust.RawLogKey, "text/plain", []byte(a.db.cfg.Key))}
+	if proof := a.db.prove(rec.index); proof != nil {
+		e.Raw = append(e.Raw, trust.NewRaw(trust.RawLogProof, "text/plain", proof))
+	}
 }
 
 // bytes fetches the stated artifacts and compares their hashes.

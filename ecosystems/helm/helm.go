@@ -327,7 +327,10 @@ func (a *Adapter) provenance(ctx context.Context, r trust.Release, u string, sum
 		return finish(adapter.Unverified(check, r, subject, err))
 	}
 	signer := v.Signer()
-	return finish(trust.Evidence{Check: check, Outcome: trust.Verified, Release: r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher})
+	e := finish(trust.Evidence{Check: check, Outcome: trust.Verified, Release: r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher})
+	key := trust.NewRaw(trust.RawOpenPGPKeys, "application/pgp-keys", keys.Of(signer.Fingerprint))
+	e.Root, e.Raw = key.Digest, append(e.Raw, key)
+	return e
 }
 
 // Fetch hands out the archive with the digest that art states.

@@ -333,7 +333,10 @@ func (s *session) openpgp(f file, subject trust.Artifact, asc *upstream.Response
 		e.Signer = &signer
 		return finish(e)
 	}
-	return finish(trust.Evidence{Check: check, Outcome: trust.Verified, Release: s.r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher})
+	e := finish(trust.Evidence{Check: check, Outcome: trust.Verified, Release: s.r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher})
+	key := trust.NewRaw(trust.RawOpenPGPKeys, "application/pgp-keys", s.ring.Of(signer.Fingerprint))
+	e.Root, e.Raw = key.Digest, append(e.Raw, key)
+	return e
 }
 
 // expected holds the signers against the keys that the source itself expects

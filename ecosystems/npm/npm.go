@@ -500,9 +500,12 @@ func (c *collection) registrySignature(v *version, artifact trust.Artifact, sign
 	}
 	outcome, reason, detail := k.windowed(signed, published, c.a.o.TrustPublishTimesUnsafe)
 	e := trust.Evidence{Check: check, Outcome: outcome, Reason: reason, Detail: detail, Release: c.r, Artifact: artifact, Source: src, Root: c.keys.Digest()}
-	raw, err := json.Marshal(map[string]any{"name": c.r.Package.FullName(), "version": c.r.Version, "integrity": v.Dist.Integrity, "signatures": v.Dist.Signatures})
+	raw, err := json.Marshal(signedRecord{Integrity: v.Dist.Integrity, Name: c.r.Package.FullName(), Signatures: v.Dist.Signatures, Version: c.r.Version})
 	if err == nil {
-		e.Raw = []trust.Raw{trust.NewRaw("registry-signatures", "application/json", raw)}
+		e.Raw = []trust.Raw{trust.NewRaw(rawSignatures, "application/json", raw)}
+		if b := c.keys.Raw(); b != nil {
+			e.Raw = append(e.Raw, trust.NewRaw(trust.RawKeys, "application/json", b))
+		}
 	}
 	s := c.registrySigner(k.key)
 	if outcome == trust.Verified {

@@ -77,7 +77,7 @@ func TestVerified(t *testing.T) {
 			expect(t, res, c, trust.Verified, "")
 		}
 		e := find(res, trust.CheckProvenance)
-		if e.Assurance != trust.AssuranceProvenance || e.Signer.SourceRepository != "https://github.com/acme/widget" || e.Builder == "" || len(e.Raw) != 1 || e.SignedAt.IsZero() || len(e.Logs) != 1 {
+		if e.Assurance != trust.AssuranceProvenance || e.Signer.SourceRepository != "https://github.com/acme/widget" || e.Builder == "" || len(e.Raw) != 2 || e.SignedAt.IsZero() || len(e.Logs) != 1 {
 			t.Errorf("provenance %+v", e)
 		}
 		if e := find(res, trust.CheckRegistrySig); e.Signer.Name != Name || e.Assurance != trust.AssuranceRegistry {

@@ -161,6 +161,7 @@ type audit struct {
 	items   []*item
 	sources []source
 	notes   []string
+	buf     []byte // of keyOf
 
 	recorded   int
 	exceptions map[trust.Release]time.Time
@@ -280,7 +281,8 @@ func (r *audit) add(ctx context.Context, s *source, inv *sbom.Inventory, index m
 	}
 	for i := range inv.Components {
 		c := &inv.Components[i]
-		k := keyOf(c)
+		var k [sha256.Size]byte
+		k, r.buf = keyOf(c, r.buf)
 		at, ok := index[k]
 		if !ok {
 			if len(r.items) >= MaxReleases {
@@ -300,27 +302,31 @@ func (r *audit) add(ctx context.Context, s *source, inv *sbom.Inventory, index m
 }
 
 // keyOf is the digest of all that a source states about a component, without
-// where it is declared and what it is used for.
-func keyOf(c *sbom.Component) (k [sha256.Size]byte) {
-	h := sha256.New()
-	var n [8]byte
+// where it is declared and what it is used for. An audit of many sources makes it
+// of every component of each: buf is reused, and nothing else is allocated.
+func keyOf(c *sbom.Component, buf []byte) (key [sha256.Size]byte, _ []byte) {
+	b := buf[:0]
 	put := func(ss ...string) {
 		for _, s := range ss {
-			binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-			h.Write(n[:])
-			h.Write([]byte(s))
+			b = append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
 		}
 	}
-	rel := c.Release
+	rel := &c.Release
 	put(rel.Package.Type, rel.Package.Namespace, rel.Package.Name, rel.Package.Qualifiers, rel.Version, rel.Variant, rel.Subpath)
-	put(string(c.Kind), c.Registry, c.Origin, c.Commit, c.Alias, c.Replaces.PURL())
+	put(string(c.Kind), c.Registry, c.Origin, c.Commit, c.Alias)
+	if c.Replaces.IsZero() {
+		put("")
+	} else {
+		put(c.Replaces.PURL())
+	}
 	if c.Pinned {
 		put("pinned")
 	}
 	if c.InstallCode {
 		put("install code")
 	}
-	for _, a := range c.Artifacts {
+	for i := range c.Artifacts {
+		a := &c.Artifacts[i]
 		put("artifact", a.Name, a.URL)
 		for _, d := range a.Digests {
 			put(string(d.Algorithm), d.Value)
@@ -334,8 +340,7 @@ func keyOf(c *sbom.Component) (k [sha256.Size]byte) {
 			put("expect", key, e[key])
 		}
 	}
-	h.Sum(k[:0])
-	return k
+	return sha256.Sum256(b), b
 }
 
 // sortItems orders the items by release, so that a batch asks one registry about
@@ -450,7 +455,8 @@ func (r *audit) batch(ctx context.Context, batch []*item, step func(int)) error 
 	at := make([]int, len(batch))
 	for i, it := range batch {
 		c := m.stated(it.component)
-		k := keyOf(&c)
+		var k [sha256.Size]byte
+		k, r.buf = keyOf(&c, r.buf)
 		j, ok := place[k]
 		if !ok {
 			j = len(inv.Components)
@@ -478,7 +484,8 @@ func (r *audit) batch(ctx context.Context, batch []*item, step func(int)) error 
 	var keep []store.AuditItem
 	for i, it := range batch {
 		it.result = r.settle(&rep.Components[at[i]], m)
-		if r.seq == 0 {
+		// What was not asked upstream is judged again as fast as it would be read.
+		if r.seq == 0 || it.result.Component.Reused {
 			continue
 		}
 		body, err := json.Marshal(it.result)
@@ -488,7 +495,7 @@ func (r *audit) batch(ctx context.Context, batch []*item, step func(int)) error 
 		keep = append(keep, store.AuditItem{Key: it.key[:], Body: body})
 	}
 	r.recorded += m.recorded
-	if r.seq != 0 {
+	if len(keep) > 0 {
 		return r.Store.PutAuditItems(ctx, r.seq, keep)
 	}
 	return nil

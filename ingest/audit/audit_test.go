@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -393,43 +391,4 @@ func FuzzParseRange(f *testing.F) {
 			_, _ = g.Holds("1.0.0")
 		}
 	})
-}
-
-// BenchmarkWarm audits 100 sources of 100 packages and 2,000 distinct releases;
-// HEADGATE_BENCH_FULL=1 makes it 1,000 of 500 and 20,000.
-func BenchmarkWarm(b *testing.B) {
-	sources, each, distinct := 100, 100, 2000
-	if os.Getenv("HEADGATE_BENCH_FULL") != "" {
-		sources, each, distinct = 1000, 500, 20000
-	}
-	w := newWorld(b)
-	purls := make([]string, distinct)
-	for i := range purls {
-		purls[i] = fmt.Sprintf("pkg:npm/benched-%05d@1.0.0", i)
-	}
-	w.accept(purls...)
-	var ss []audit.Source
-	for i := range sources {
-		var mine []string
-		for j := range each {
-			mine = append(mine, purls[(i*37+j*41)%distinct])
-		}
-		ss = append(ss, source(b, fmt.Sprint("service-", i), mine...))
-	}
-	run := func() {
-		if _, err := w.audit(audit.Request{Sources: ss, FailOn: audit.FailOnAny}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	run()
-	calls := w.calls.Load()
-	for b.Loop() {
-		run()
-	}
-	if w.calls.Load() != calls {
-		b.Fatal("a warm audit asks upstream")
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(m.Sys)/(1<<20), "MB-sys")
 }

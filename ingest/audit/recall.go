@@ -123,55 +123,54 @@ func (m *recalled) Decisions(ctx context.Context, f store.DecisionFilter) ([]sto
 	return nil, nil
 }
 
-// Record implements ingest.Memory: it records what is new to the store. An audit
-// neither pins nor accepts.
+// Stands implements ingest.Standing: a decision that says what the one before
+// said is not recorded again.
+func (m *recalled) Stands(d *store.Decision) (string, bool) {
+	prev, ok := m.latest[d.Release]
+	if !ok || d.EvidenceChecked.IsZero() || !same(&prev, d) {
+		return "", false
+	}
+	return prev.ID, true
+}
+
+// Record implements ingest.Memory. An audit neither pins nor accepts.
 func (m *recalled) Record(ctx context.Context, c store.Commit) (store.Recorded, error) {
-	ids := make([]string, len(c.Decisions))
-	var fresh []store.Decision
-	var places []int
-	for i, d := range c.Decisions {
-		if prev, ok := m.latest[d.Release]; ok && !d.EvidenceChecked.IsZero() && same(&prev, &d) {
-			ids[i] = prev.ID
-			continue
-		}
-		fresh, places = append(fresh, d), append(places, i)
+	if len(c.Decisions) == 0 {
+		return store.Recorded{}, nil
 	}
-	if len(fresh) == 0 {
-		return store.Recorded{DecisionIDs: ids}, nil
-	}
-	c.Decisions, c.Pin, c.Accept = fresh, nil, nil
+	c.Pin, c.Accept = nil, nil
 	out, err := m.Store.Record(ctx, c)
-	if err != nil {
-		return out, err
+	if err == nil && len(out.DecisionIDs) != len(c.Decisions) {
+		err = fmt.Errorf("the store recorded %d of %d decisions", len(out.DecisionIDs), len(c.Decisions))
 	}
-	if len(out.DecisionIDs) != len(fresh) {
-		return out, fmt.Errorf("the store recorded %d of %d decisions", len(out.DecisionIDs), len(fresh))
+	if err == nil {
+		m.recorded += len(c.Decisions)
 	}
-	for i, id := range out.DecisionIDs {
-		ids[places[i]] = id
-	}
-	m.recorded += len(fresh)
-	out.DecisionIDs = ids
-	return out, nil
+	return out, err
 }
 
 // same reports whether two decisions say the same about the same bytes on the
 // same evidence.
 func same(a, b *store.Decision) bool {
-	if a.Verdict != b.Verdict || a.Assurance != b.Assurance || a.Continuity != b.Continuity || len(a.Evidence) != len(b.Evidence) {
+	if a.Verdict != b.Verdict || a.Assurance != b.Assurance || a.Continuity != b.Continuity || !sameEvidence(a.Evidence, b.Evidence) {
 		return false
+	}
+	if len(a.Findings)+len(b.Findings) == 0 && slices.EqualFunc(a.Artifacts, b.Artifacts, func(x, y trust.Artifact) bool { return x.URL == y.URL }) && agree(a.Artifacts, b.Artifacts) {
+		return true
 	}
 	fa, errA := json.Marshal([]any{a.Findings, a.Artifacts})
 	fb, errB := json.Marshal([]any{b.Findings, b.Artifacts})
-	if errA != nil || errB != nil || string(fa) != string(fb) {
+	return errA == nil && errB == nil && string(fa) == string(fb)
+}
+
+func sameEvidence(a, b []trust.Evidence) bool {
+	if len(a) != len(b) {
 		return false
 	}
-	for i := range a.Evidence {
-		if a.Evidence[i].ID() != b.Evidence[i].ID() {
-			return false
-		}
+	if len(a) == 0 || &a[0] == &b[0] { // reused as it is
+		return true
 	}
-	return true
+	return slices.EqualFunc(a, b, func(x, y trust.Evidence) bool { return x.ID() == y.ID() })
 }
 
 // asOf makes the gate judge as of an earlier moment: its clock stands still, and

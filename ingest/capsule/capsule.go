@@ -3,6 +3,7 @@ package capsule
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,6 +44,7 @@ const (
 	policyName   = "policy.yaml"
 	canonName    = "policy.json"
 	proofName    = "log-proof.json"
+	runProofName = "run-proof.json"
 	keyName      = "log-key"
 	approvalsDir = "approvals/"
 	rawDir       = "raw/"
@@ -74,6 +77,7 @@ type Manifest struct {
 type Source interface {
 	Decision(ctx context.Context, id string) (store.Decision, store.Run, error)
 	Prove(ctx context.Context, decisionID string) ([]byte, error)
+	ProveRun(ctx context.Context, runID string) ([]byte, error)
 	Blob(ctx context.Context, d trust.Digest) ([]byte, error)
 	Approvals(ctx context.Context, rs []trust.Release) (map[trust.Release][]store.ApprovalRecord, error)
 	VerifierKey() string
@@ -89,7 +93,8 @@ func Export(ctx context.Context, w io.Writer, s Source, id string, p *policies.P
 	if !p.Digest().Equal(run.PolicyDigest) {
 		return Manifest{}, fmt.Errorf("decision %s was made by policy %s (%s), and the policy at hand is %s (%s): give the configuration of that time", d.ID, run.PolicyName, run.PolicyDigest, p.Name(), p.Digest())
 	}
-	if _, err := ingest.InputOf(d); err != nil {
+	in, err := ingest.InputOf(d)
+	if err != nil {
 		return Manifest{}, err
 	}
 	m := Manifest{Version: Version, Decision: d.ID, Release: d.Release, Verdict: d.Verdict, At: d.At}
@@ -106,6 +111,9 @@ func Export(ctx context.Context, w io.Writer, s Source, id string, p *policies.P
 		return Manifest{}, fmt.Errorf("packing run %s: %w", run.ID, err)
 	}
 	if members[proofName], err = s.Prove(ctx, d.ID); err != nil {
+		return Manifest{}, err
+	}
+	if members[runProofName], err = s.ProveRun(ctx, run.ID); err != nil {
 		return Manifest{}, err
 	}
 	for i := range d.Evidence {
@@ -134,12 +142,19 @@ func Export(ctx context.Context, w io.Writer, s Source, id string, p *policies.P
 		return Manifest{}, err
 	}
 	for _, a := range as[d.Release] {
-		if !a.At.After(d.At) {
+		// Those that let the release in; others, and later ones, made no difference.
+		if counted(in, a) {
 			sum := sha256.Sum256(a.Envelope)
 			members[approvalsDir+hex.EncodeToString(sum[:])] = a.Envelope
 		}
 	}
 	return m, write(w, &m, members)
+}
+
+// counted reports whether the decision counted an approval by that person until
+// that time.
+func counted(in policies.Input, a store.ApprovalRecord) bool {
+	return slices.ContainsFunc(in.Approvals, func(p policies.Approval) bool { return p.By == a.By && p.Until.Equal(a.Until) })
 }
 
 func write(w io.Writer, m *Manifest, members map[string][]byte) error {
@@ -199,16 +214,44 @@ type Replayed struct {
 	Differences []string
 	// Notes are what the replay could not establish.
 	Notes []string
+	// Evidence is what was established about each piece of evidence, in the
+	// decision's order.
+	Evidence []Checked
+	// Roots say of every root and key that was relied on where it comes from.
+	Roots []string
 	// Log is what the proof proves.
 	Log store.Proved
 }
 
-// Replay verifies a capsule and judges its decision again, offline, at the
-// decision's time. logKey is the verifier key of the store's log; without it the
-// capsule's own is used, and a note says that it proves no origin. The error is
-// for a capsule that cannot be believed (ErrTampered) or read; a verdict that
-// differs is a difference.
-func Replay(ctx context.Context, data []byte, logKey string) (*Replayed, error) {
+// Artifact is the file that a decision is about, for signatures over the file itself.
+type Artifact struct {
+	Digests trust.Digests
+	Open    func() (io.ReadCloser, error) // nil if there is none
+}
+
+// Options are what the verifier has of its own. Without any, a capsule is judged by
+// what it holds itself, and the replay says so.
+type Options struct {
+	// LogKey is the verifier key of the store that the capsule comes from.
+	LogKey string
+	// TrustedRoot and Keys are Sigstore's root and the registry's keys.
+	TrustedRoot, Keys []byte
+	// LogKeys are verifier keys of checksum databases that are known.
+	LogKeys []string
+	// Artifact is the file.
+	Artifact Artifact
+	// Approve verifies the approvals by the capsule's policy; nil leaves them as
+	// they were recorded.
+	Approve func(*policies.Policy) (ingest.Approve, error)
+}
+
+// Replay verifies a capsule, makes the checks that its evidence rests on anew of the
+// enclosed bytes, and judges its decision again, offline, at the decision's time.
+// Without the store's LogKey the capsule's own is used, and a note says that it
+// proves no origin. The error is for a capsule that cannot be believed
+// (ErrTampered) or read; evidence or a verdict that differs is a difference.
+func Replay(ctx context.Context, data []byte, o Options) (*Replayed, error) {
+	logKey := o.LogKey
 	members, m, err := read(data)
 	if err != nil {
 		return nil, err
@@ -225,9 +268,12 @@ func Replay(ctx context.Context, data []byte, logKey string) (*Replayed, error) 
 	if m.Decision != d.ID || m.Release != d.Release || m.Verdict != d.Verdict || !m.At.Equal(d.At) || d.RunID != r.Run.ID {
 		return nil, fmt.Errorf("%w: manifest, decision and run are not about one decision", ErrTampered)
 	}
-	if logKey == "" {
-		logKey = strings.TrimSpace(string(members[keyName]))
+	switch enclosed := strings.TrimSpace(string(members[keyName])); {
+	case logKey == "":
+		logKey = enclosed
 		r.Notes = append(r.Notes, "the log's key comes from the capsule itself, which proves no origin; compare it with the store's: "+logKey)
+	case enclosed != logKey:
+		return nil, fmt.Errorf("%w: it names another log key than the one that you gave", ErrTampered)
 	}
 	if r.Log, err = store.VerifyProof(members[proofName], logKey); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTampered, err)
@@ -235,12 +281,15 @@ func Replay(ctx context.Context, data []byte, logKey string) (*Replayed, error) 
 	if err := logged(d, r.Log); err != nil {
 		return nil, err
 	}
-	for i := range d.Evidence {
-		for _, raw := range d.Evidence[i].Raw {
-			if _, ok := members[rawDir+raw.Digest.Value]; !ok {
-				return nil, fmt.Errorf("%w: the judged bytes %q (%s) are missing", ErrTampered, raw.Name, raw.Digest)
-			}
-		}
+	if err := loggedRun(&r.Run, members[runProofName], logKey); err != nil {
+		return nil, err
+	}
+	in, err := ingest.InputOf(*d)
+	if err != nil {
+		return nil, err
+	}
+	if err := named(d, in, members); err != nil {
+		return nil, err
 	}
 	for _, root := range m.Missing {
 		r.Notes = append(r.Notes, "the root or key set "+root+" that evidence names is not in the capsule")
@@ -256,8 +305,9 @@ func Replay(ctx context.Context, data []byte, logKey string) (*Replayed, error) 
 		// Built-in rules change between versions of headgate.
 		r.Differences = append(r.Differences, fmt.Sprintf("the policy: this headgate makes %s of the configuration, the decision was made by %s", p.Digest(), r.Run.PolicyDigest))
 	}
-	in, err := ingest.InputOf(*d)
-	if err != nil {
+	a := &again{at: d.At, facts: d.Facts, artifact: o.Artifact, document: func(raw trust.Raw) []byte { return members[rawDir+raw.Digest.Value] }}
+	in.Evidence = r.evidence(a, o)
+	if err := r.approvals(ctx, p, &in, members, o); err != nil {
 		return nil, err
 	}
 	out := p.Evaluate(ctx, in)
@@ -267,6 +317,43 @@ func Replay(ctx context.Context, data []byte, logKey string) (*Replayed, error) 
 	r.Verdict = out.Verdict
 	r.compare(out)
 	return r, nil
+}
+
+// approvals verifies the signatures of the approvals that let the release in. Those
+// that do not verify do not count.
+func (r *Replayed) approvals(ctx context.Context, p *policies.Policy, in *policies.Input, members map[string][]byte, o Options) error {
+	if len(in.Approvals) == 0 || o.Approve == nil {
+		return nil
+	}
+	approve, err := o.Approve(p)
+	if err != nil {
+		return fmt.Errorf("the approvers of the capsule's policy: %w", err)
+	}
+	recorded := in.Approvals
+	in.Approvals = nil
+	if approve != nil {
+		// What was approved was the recorded evidence, which the approvals name.
+		was := *in
+		was.Evidence = r.Decision.Evidence
+		findings := p.Evaluate(ctx, was).Findings
+		for _, name := range slices.Sorted(maps.Keys(members)) {
+			if !strings.HasPrefix(name, approvalsDir) {
+				continue
+			}
+			as := approve(was, findings, []store.ApprovalRecord{{Envelope: members[name]}}, r.Run.Requester)
+			if len(as) == 0 {
+				r.Differences = append(r.Differences, fmt.Sprintf("%.30s…: no approver of the policy signed it for this decision", name))
+			}
+			in.Approvals = append(in.Approvals, as...)
+		}
+	}
+	for _, a := range recorded {
+		now := slices.IndexFunc(in.Approvals, func(b policies.Approval) bool { return b.ID == a.ID })
+		if now < 0 || jsonOf(in.Approvals[now]) != jsonOf(a) {
+			r.Differences = append(r.Differences, fmt.Sprintf("approval %s by %s: it was recorded as counting for %s, and the enclosed envelopes do not prove it", a.ID, a.By, strings.Join(a.Rules, ", ")))
+		}
+	}
+	return nil
 }
 
 // compare says what the policy finds now and did not then, and the reverse.
@@ -288,6 +375,42 @@ func (r *Replayed) compare(out policies.Outcome) {
 			r.Differences = append(r.Differences, fmt.Sprintf("finding %s (%s) is found now and was not recorded: %s", f.Rule, f.Effect, f.Message))
 		}
 	}
+}
+
+// loggedRun compares the run, which names the policy, with what the log covers.
+func loggedRun(run *store.Run, proof []byte, logKey string) error {
+	p, err := store.VerifyProof(proof, logKey)
+	if err != nil {
+		return fmt.Errorf("%w: the run: %w", ErrTampered, err)
+	}
+	var w store.Run
+	if err := decode(p.Body, runProofName, &w); err != nil || p.Leaf.Kind != "run" || jsonOf(w) != jsonOf(*run) {
+		return fmt.Errorf("%w: the run is not what the log covers", ErrTampered)
+	}
+	return nil
+}
+
+// named demands that the judged bytes, roots and approvals of the capsule are those
+// that the decision names, no fewer and no others.
+func named(d *store.Decision, in policies.Input, members map[string][]byte) error {
+	known := map[string]bool{}
+	for i := range d.Evidence {
+		e := &d.Evidence[i]
+		known[rootsDir+e.Root.Value] = true
+		for _, raw := range e.Raw {
+			known[rawDir+raw.Digest.Value] = true
+			if _, ok := members[rawDir+raw.Digest.Value]; !ok {
+				return fmt.Errorf("%w: the judged bytes %q (%s) are missing", ErrTampered, raw.Name, raw.Digest)
+			}
+		}
+	}
+	for name := range members {
+		switch {
+		case strings.HasPrefix(name, approvalsDir) && len(in.Approvals) == 0, (strings.HasPrefix(name, rawDir) || strings.HasPrefix(name, rootsDir)) && !known[name]:
+			return fmt.Errorf("%w: the decision does not name member %q", ErrTampered, clip(name))
+		}
+	}
+	return nil
 }
 
 // row is the part of the logged row that a decision is compared with.
@@ -315,8 +438,8 @@ func logged(d *store.Decision, p store.Proved) error {
 	var w row
 	dec := json.NewDecoder(bytes.NewReader(p.Body))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
-		return fmt.Errorf("%w: the logged decision: %w", ErrTampered, err)
+	if err := dec.Decode(&w); err != nil || p.Leaf.Kind != "decision" {
+		return fmt.Errorf("%w: the log entry is of a %s: %w", ErrTampered, p.Leaf.Kind, cmp.Or(err, errors.New("no decision")))
 	}
 	differs := func(what string) error {
 		return fmt.Errorf("%w: %s of the decision is not what the log covers", ErrTampered, what)
@@ -436,7 +559,7 @@ func read(data []byte) (map[string][]byte, Manifest, error) {
 			return nil, m, fmt.Errorf("%w: member %q is not in the manifest", ErrTampered, clip(name))
 		}
 	}
-	for _, name := range []string{decisionName, inputName, runName, policyName, canonName, proofName, keyName} {
+	for _, name := range []string{decisionName, inputName, runName, policyName, canonName, proofName, runProofName, keyName} {
 		if !listed[name] {
 			return nil, m, fmt.Errorf("%w: member %s is missing", ErrTampered, name)
 		}

@@ -24,6 +24,8 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+func clock() time.Time { return now }
+
 type upstream struct{}
 
 func (upstream) Describe() adapter.Description {
@@ -112,7 +114,7 @@ func pack(t testing.TB, names []string, members map[string][]byte) []byte {
 func TestReplayReachesTheSameVerdict(t *testing.T) {
 	data, key := made(t)
 	for _, k := range []string{key, ""} {
-		r, err := capsule.Replay(t.Context(), data, k)
+		r, err := capsule.Replay(t.Context(), data, capsule.Options{LogKey: k})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,12 +132,12 @@ func TestReplayReachesTheSameVerdict(t *testing.T) {
 func TestAlteredCapsulesAreRefused(t *testing.T) {
 	data, key := made(t)
 	names, members := unzip(t, data)
-	if len(names) < 9 {
+	if len(names) < 10 {
 		t.Fatalf("only %q in the capsule", names)
 	}
 	refused := func(what string, names []string, members map[string][]byte) {
 		t.Helper()
-		if r, err := capsule.Replay(t.Context(), pack(t, names, members), key); err == nil {
+		if r, err := capsule.Replay(t.Context(), pack(t, names, members), capsule.Options{LogKey: key}); err == nil {
 			t.Errorf("%s: verdict %s, no error", what, r.Verdict)
 		}
 	}
@@ -165,13 +167,13 @@ func TestAlteredCapsulesAreRefused(t *testing.T) {
 		}
 		m := with("decision.json", forged)
 		m["manifest.json"] = corrected(t, m)
-		if _, err := capsule.Replay(t.Context(), pack(t, names, m), key); err == nil {
+		if _, err := capsule.Replay(t.Context(), pack(t, names, m), capsule.Options{LogKey: key}); err == nil {
 			t.Errorf("forged %s: no error", change[0])
 		}
 	}
 	// Another log's proof of the same decision is by another key.
 	_, foreign := made(t)
-	if _, err := capsule.Replay(t.Context(), data, foreign); !errors.Is(err, capsule.ErrTampered) {
+	if _, err := capsule.Replay(t.Context(), data, capsule.Options{LogKey: foreign}); !errors.Is(err, capsule.ErrTampered) {
 		t.Errorf("with another store's key: %v", err)
 	}
 }
@@ -199,7 +201,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte("PK\x05\x06"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := capsule.Replay(t.Context(), b, key)
+		r, err := capsule.Replay(t.Context(), b, capsule.Options{LogKey: key})
 		if err == nil && len(r.Differences) > 0 {
 			t.Errorf("a capsule that the log proves differs: %q", r.Differences)
 		}

@@ -43,6 +43,16 @@ func (v *Verified) Text() []byte { return v.sig.Text() }
 // Chart returns the signed Chart.yaml.
 func (v *Verified) Chart() map[string]any { return v.chart }
 
+// VerifyAny is Verify for an archive whose published name is not known: one of the
+// listed files must have the digest.
+func VerifyAny(provenance []byte, want Want) (*Verified, error) {
+	want.Archive = anyArchive
+	return Verify(provenance, want)
+}
+
+// anyArchive is no file name.
+const anyArchive = "/"
+
 // Verify checks a provenance file.
 func Verify(provenance []byte, want Want) (*Verified, error) {
 	if want.Name == "" || want.Version == "" || want.Digest.Algorithm != trust.SHA256 {
@@ -70,6 +80,13 @@ func Verify(provenance []byte, want Want) (*Verified, error) {
 		archive = want.Name + "-" + want.Version + ".tgz"
 	}
 	sum, ok := files[archive]
+	if archive == anyArchive {
+		for _, f := range files {
+			if d, err := trust.ParseDigest(f); err == nil && d.Equal(want.Digest) {
+				sum, ok = f, true
+			}
+		}
+	}
 	if !ok {
 		return nil, trust.Failure(trust.ReasonWrongSubject, "the provenance does not list %q", clip(archive))
 	}

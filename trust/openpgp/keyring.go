@@ -258,6 +258,16 @@ func (k *Keyring) Len() int {
 	return len(k.certs)
 }
 
+// Of returns the bytes of the certificate that has the key; nil if there is none.
+func (k *Keyring) Of(fingerprint string) []byte {
+	for _, c := range k.Certificates() {
+		if c.Has(fingerprint) {
+			return c.Bytes()
+		}
+	}
+	return nil
+}
+
 // Certificates returns the certificates of the set.
 func (k *Keyring) Certificates() []*Certificate {
 	if k == nil {

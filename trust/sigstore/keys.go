@@ -187,7 +187,12 @@ func (s *KeySet) Has(usage string) bool {
 func (s *KeySet) Digest() trust.Digest { return s.digest }
 
 // Raw are the bytes that the set was read from, nil if it was made of keys.
-func (s *KeySet) Raw() []byte { return s.raw }
+func (s *KeySet) Raw() []byte {
+	if s == nil {
+		return nil
+	}
+	return s.raw
+}
 
 // keyed is trusted material whose public keys come from a KeySet.
 type keyed struct {

@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -46,6 +47,7 @@ type Root struct {
 	cas      []root.CertificateAuthority
 	info     RootInfo
 	rules    *Rules
+	raw      []byte
 
 	once       sync.Once
 	keyless    *Verifier // of NewVerifier
@@ -107,7 +109,7 @@ func LoadTrustedRoot(b []byte, opt RootOptions) (*Root, error) {
 	if err != nil {
 		return nil, unreachable(trust.ReasonMalformed, "reading trusted root: %w", err)
 	}
-	r := &Root{info: info}
+	r := &Root{info: info, raw: bytes.Clone(b)}
 	for _, ca := range tr.FulcioCertificateAuthorities() {
 		f, ok := ca.(*root.FulcioCertificateAuthority)
 		if !ok || f.Root == nil {

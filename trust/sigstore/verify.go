@@ -21,6 +21,9 @@ import (
 // logs have to vouch. The public-good instance has one of each at a time.
 const threshold = 1
 
+// MediaTypeBundle is that of the bundles in evidence, whatever their version.
+const MediaTypeBundle = "application/vnd.dev.sigstore.bundle+json"
+
 // Names of Sigstore instances. A verifier belongs to exactly one; no verifier
 // tries another instance's root.
 const (
@@ -36,6 +39,7 @@ type Verifier struct {
 	v        *verify.Verifier
 	material root.TrustedMaterial
 	info     RootInfo
+	relied   []trust.Raw // root and keys
 	keys     *KeySet
 	usage    string
 	logs     bool
@@ -103,6 +107,12 @@ func newVerifier(instance string, r *Root, keys *KeySet, usage string, logs bool
 		return nil, misuse("%v", err)
 	}
 	out := &Verifier{instance: instance, v: v, material: m, info: r.info, keys: keys, usage: usage, logs: logs, rules: r.rules}
+	if r.raw != nil {
+		out.relied = append(out.relied, trust.NewRaw(trust.RawTrustedRoot, "application/vnd.dev.sigstore.trustedroot+json", r.raw))
+	}
+	if b := keys.Raw(); b != nil {
+		out.relied = append(out.relied, trust.NewRaw(trust.RawKeys, "application/json", b))
+	}
 	if keys != nil {
 		out.prehash, err = verify.NewVerifier(&keyed{TrustedMaterial: r.material, keys: keys, usage: usage, prehash: true}, opts...)
 		if err != nil {
@@ -167,6 +177,7 @@ type Verified struct {
 	raw        []byte
 	root       trust.Digest
 	instance   string
+	relied     []trust.Raw
 }
 
 // IsZero reports whether nothing was verified.
@@ -219,7 +230,8 @@ func (v Verified) Instance() string { return v.instance }
 func (v Verified) Root() trust.Digest { return v.root }
 
 // Describe writes what was verified into a piece of evidence: signer, times,
-// log entries, predicate and build, root and raw bytes. Check, release,
+// log entries, predicate and build, root, and the bytes that were judged and
+// relied on. Check, release,
 // artifact, outcome and assurance stay the caller's.
 func (v Verified) Describe(e *trust.Evidence, rawName string) {
 	if v.IsZero() {
@@ -233,7 +245,7 @@ func (v Verified) Describe(e *trust.Evidence, rawName string) {
 	if v.provenance != nil {
 		e.Builder, e.BuildType = v.provenance.Builder, v.provenance.BuildType
 	}
-	e.Raw = append(e.Raw, trust.NewRaw(rawName, "application/vnd.dev.sigstore.bundle+json", v.raw))
+	e.Raw = append(append(e.Raw, trust.NewRaw(rawName, MediaTypeBundle, v.raw)), v.relied...)
 }
 
 func (x Expectation) validate(v *Verifier) error {
@@ -287,7 +299,7 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	out := Verified{raw: bytes.Clone(b), root: v.info.Digest}
+	out := Verified{raw: bytes.Clone(b), root: v.info.Digest, relied: v.relied}
 	if v.rules != nil {
 		out.instance = v.rules.Instance
 	}
