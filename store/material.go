@@ -1,13 +1,16 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/headgate/headgate/trust"
 )
@@ -17,39 +20,209 @@ var materialKinds = []trust.MaterialKind{trust.MaterialOpenPGP, trust.MaterialX5
 // MaxMaterial bounds a piece of key material, in bytes.
 const MaxMaterial = 4 << 20
 
-// PutMaterial pins key material. Its scope is "" for everything, a purl type,
-// or a package scope. The same bytes for the same kind and scope are kept once.
-func (s *Store) PutMaterial(ctx context.Context, m trust.Material, by, reason string) error {
-	if err := errors.Join(text("who pins the key material", by), text("the reason", reason)); err != nil {
-		return err
+// PinnedMaterial is key material as the store keeps it: pinned by somebody, for
+// a scope.
+type PinnedMaterial struct {
+	// ID is set by the store: "m-" and 16 hex digits over kind, scope, set and bytes.
+	ID string `json:"id"`
+	trust.Material
+	// Signer is who signs with the key; nil for roots, under which many sign.
+	Signer *trust.Signer `json:"signer,omitempty"`
+	By     string        `json:"by"`
+	Reason string        `json:"reason"`
+	At     time.Time     `json:"at"` // set by the store if zero
+	// Set is empty for what was pinned here, and names the trust set for what was
+	// imported.
+	Set     string      `json:"set,omitempty"`
+	Revoked *Revocation `json:"revoked,omitempty"`
+
+	// Reinstate asks for revoked material to be pinned again. It is not stored.
+	Reinstate bool `json:"-"`
+}
+
+// MaterialFilter selects key material; zero fields select all.
+type MaterialFilter struct {
+	ID string // exact or unique prefix
+	// Active drops what was revoked.
+	Active bool
+}
+
+// complete checks a piece of material and fills in what the store derives.
+func (m PinnedMaterial) complete() (PinnedMaterial, error) {
+	if err := errors.Join(text("who pins the key material", m.By), text("the reason", m.Reason)); err != nil {
+		return m, err
 	}
-	known := false
-	for _, k := range materialKinds {
-		known = known || k == m.Kind
-	}
-	if !known {
-		return fmt.Errorf("unknown kind of key material %q", short(string(m.Kind)))
+	if !slices.Contains(materialKinds, m.Kind) {
+		return m, fmt.Errorf("unknown kind of key material %q", short(string(m.Kind)))
 	}
 	if len(m.Data) == 0 || len(m.Data) > MaxMaterial {
-		return fmt.Errorf("key material of %d bytes: it must have 1 to %d", len(m.Data), MaxMaterial)
+		return m, fmt.Errorf("key material of %d bytes: it must have 1 to %d", len(m.Data), MaxMaterial)
+	}
+	if len(m.Name) > MaxText || len(m.Origin) > MaxText {
+		return m, fmt.Errorf("name and origin of key material have at most %d bytes", MaxText)
 	}
 	scope, err := materialScope(m.Scope)
 	if err != nil {
-		return err
+		return m, err
 	}
 	m.Scope = scope
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%x", m.Kind, m.Scope, sha256.Sum256(m.Data)))
-	id := "m-" + hex.EncodeToString(sum[:8])
-	return s.write(ctx, "pinning key material in", func(w *writeTx) error {
-		var old materialBody
-		was, err := w.current("material", id, &old)
-		if err != nil || was >= 0 {
-			return err
+	if m.Signer != nil {
+		if err := m.Signer.Validate(); err != nil {
+			return m, err
 		}
-		_, err = w.insert(Leaf{Kind: "material", Op: "add", ID: id, By: by, Detail: short(m.Name), Package: Scope(m.Scope).pkg()},
-			materialBody{ID: id, Material: m, By: by, Reason: reason, At: w.now})
+	}
+	if m.Revoked != nil {
+		r := *m.Revoked
+		if err := errors.Join(text("who revokes", r.By), text("the reason of the revocation", r.Reason)); err != nil {
+			return m, err
+		}
+		r.At = norm(r.At)
+		m.Revoked = &r
+	}
+	m.At = norm(m.At)
+	of := fmt.Sprintf("%s\n%s\n%x", m.Kind, m.Scope, sha256.Sum256(m.Data))
+	if m.Set != "" {
+		of += "\n" + m.Set
+	}
+	sum := sha256.Sum256([]byte(of))
+	id := "m-" + hex.EncodeToString(sum[:8])
+	if m.ID != "" && m.ID != id {
+		return m, fmt.Errorf("id %q of key material is not that of its kind, scope, set and bytes, %s", short(m.ID), id)
+	}
+	m.ID = id
+	return m, nil
+}
+
+// PutMaterial pins key material and accepts nobody. Its scope is "" for
+// everything, a purl type, or a package scope. The same bytes for the same kind
+// and scope are kept once; what was revoked is ErrRevoked.
+func (s *Store) PutMaterial(ctx context.Context, m trust.Material, by, reason string) error {
+	_, _, err := s.PinKeys(ctx, []PinnedMaterial{{Material: m, By: by, Reason: reason}}, nil)
+	return err
+}
+
+// PinKeys pins key material and accepts signers, all or nothing. It returns the
+// ids of both. What is pinned already stays as it is; what was revoked is
+// ErrRevoked, unless Reinstate is set.
+func (s *Store) PinKeys(ctx context.Context, ms []PinnedMaterial, as []Acceptance) (materials, acceptances []string, err error) {
+	err = s.write(ctx, "pinning key material in", func(w *writeTx) error {
+		materials = materials[:0]
+		for _, m := range ms {
+			m, err := m.complete()
+			if err != nil {
+				return err
+			}
+			if err := w.pinMaterial(m); err != nil {
+				return err
+			}
+			materials = append(materials, m.ID)
+		}
+		acceptances, err = w.accept(as)
 		return err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return materials, acceptances, nil
+}
+
+func (w *writeTx) pinMaterial(m PinnedMaterial) error {
+	var old PinnedMaterial
+	was, err := w.current("material", m.ID, &old)
+	if err != nil {
+		return err
+	}
+	if m.At.IsZero() {
+		m.At = w.now
+	}
+	l := m.leaf("add", m.By)
+	switch {
+	case was < 0:
+		_, err = w.insert(l, m)
+		return err
+	case old.Revoked == nil:
+		return nil
+	case !m.Reinstate:
+		return fmt.Errorf("key material %s (%s): %w by %s on %s (%s): ask for reinstatement if that was a mistake", m.ID, short(m.Name), ErrRevoked, old.Revoked.By, old.Revoked.At.Format(time.DateOnly), old.Revoked.Reason)
+	}
+	l.Op = "reinstate"
+	_, err = w.replace(l, m, was)
+	return err
+}
+
+func (m PinnedMaterial) leaf(op, by string) Leaf {
+	return Leaf{Kind: "material", Op: op, ID: m.ID, By: by, Detail: short(m.Name), Package: Scope(m.Scope).pkg()}
+}
+
+// revokeMaterial revokes a piece of key material and the acceptances that rest
+// on it: of its signer where the scopes overlap, and of whoever was accepted
+// under it as a root.
+func (w *writeTx) revokeMaterial(prefix, by, reason string) ([]Acceptance, error) {
+	id, err := resolve(w.ctx, w.tx, "material", prefix)
+	if err != nil {
+		return nil, err
+	}
+	var m PinnedMaterial
+	was, err := w.current("material", id, &m)
+	if err != nil {
+		return nil, err
+	}
+	if m.Revoked == nil {
+		m.Revoked = &Revocation{At: w.now, By: by, Reason: reason}
+		if _, err := w.replace(m.leaf("revoke", by), m, was); err != nil {
+			return nil, err
+		}
+	}
+	all, err := acceptances(w.ctx, w.tx, "1")
+	if err != nil {
+		return nil, err
+	}
+	roots := rootDigests(m)
+	var out []Acceptance
+	for _, a := range all {
+		theirs := m.Signer != nil && a.Signer.Identity() == m.Signer.Identity() && overlap(m.Scope, a.Scope)
+		under := a.Signer.Kind == trust.SignerX509 && slices.Contains(roots, a.Signer.Root) && overlap(m.Scope, a.Scope)
+		if theirs || under {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// rootDigests are the SHA-256 of the root certificates that the material holds,
+// as trust.Signer.Root has them.
+func rootDigests(m PinnedMaterial) []string {
+	if m.Kind != trust.MaterialX509Root {
+		return nil
+	}
+	var out []string
+	add := func(der []byte) {
+		sum := sha256.Sum256(der)
+		out = append(out, hex.EncodeToString(sum[:]))
+	}
+	rest := m.Data
+	for {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		add(b.Bytes)
+	}
+	if len(out) == 0 {
+		add(m.Data)
+	}
+	return out
+}
+
+// overlap reports whether some package can be in both scopes; material is ""
+// for all.
+func overlap(material string, scope Scope) bool {
+	if material == "" {
+		return true
+	}
+	m, err := splitScope(material)
+	s, serr := splitScope(string(scope))
+	return err != nil || serr != nil || m.contains(s) || s.contains(m) || s.kind == scopeOrg || s.kind == scopeRepo
 }
 
 // materialScope turns the scope of key material into "" or a package scope.
@@ -57,7 +230,7 @@ func materialScope(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	if len(s) < 64 && !bytes.ContainsAny([]byte(s), ":/*") {
+	if len(s) < 64 && !strings.ContainsAny(s, ":/*") {
 		s = "pkg:" + s + "/*"
 	}
 	scope, err := ParseScope(s)
@@ -70,116 +243,68 @@ func materialScope(s string) (string, error) {
 	return string(scope), nil
 }
 
-// Materials returns the key material of the kind whose scope covers the
-// package, in the order in which it was pinned.
-func (s *Store) Materials(ctx context.Context, kind trust.MaterialKind, pkg trust.Package) ([]trust.Material, error) {
-	var out []trust.Material
-	err := each(ctx, s.r, "SELECT id, body FROM material WHERE kind = ? ORDER BY leaf", []any{string(kind)}, func(rows *sql.Rows) error {
+func pinnedMaterials(ctx context.Context, q queryer, cond string, args ...any) ([]PinnedMaterial, error) {
+	var out []PinnedMaterial
+	err := each(ctx, q, "SELECT id, body FROM material WHERE "+cond+" ORDER BY leaf", args, func(rows *sql.Rows) error {
 		var id string
 		var body []byte
-		var m materialBody
+		var m PinnedMaterial
 		if err := rows.Scan(&id, &body); err != nil {
 			return err
 		}
 		if err := strict(body, &m); err != nil || m.ID != id {
 			return fmt.Errorf("%w: key material %s was altered", ErrTampered, id)
 		}
-		if m.Kind == kind && (m.Scope == "" || Scope(m.Scope).Covers(pkg, trust.Signer{})) {
-			out = append(out, m.Material)
-		}
+		out = append(out, m)
 		return nil
 	})
-	return out, s.wrap("reading key material of", err)
+	return out, err
 }
 
-// Load returns the value that an adapter keeps under key, or nil.
-func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
-	var body []byte
-	err := s.r.QueryRowContext(ctx, "SELECT body FROM state WHERE id = ?", key).Scan(&body)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	var v stateBody
-	if err == nil {
-		err = strict(body, &v)
-	}
-	if err == nil && v.Key != key {
-		err = fmt.Errorf("%w: state %s was altered", ErrTampered, short(key))
-	}
-	return v.Value, s.wrap("reading", err)
-}
-
-// Swap replaces the value under key if it is old, and reports false without
-// writing if it is not. A nil old means that there must be none.
-func (s *Store) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
-	if key == "" || len(key) > MaxText || len(new) > MaxState {
-		return false, fmt.Errorf("state %q of %d bytes: key must have 1 to %d bytes, value at most %d", short(key), len(new), MaxText, MaxState)
-	}
-	if new == nil {
-		new = []byte{}
-	}
-	swapped := false
-	err := s.write(ctx, "keeping state in", func(w *writeTx) error {
-		var v stateBody
-		was, err := w.current("state", key, &v)
+// PinnedMaterials returns the key material that the filter selects, in the order
+// in which it was last changed.
+func (s *Store) PinnedMaterials(ctx context.Context, f MaterialFilter) ([]PinnedMaterial, error) {
+	cond, args := "1", []any{}
+	if f.ID != "" {
+		id, err := resolve(ctx, s.r, "material", f.ID)
 		if err != nil {
-			return err
+			return nil, s.wrap("reading key material of", err)
 		}
-		if was < 0 != (old == nil) || !bytes.Equal(v.Value, old) {
-			return nil
-		}
-		swapped = true
-		if was >= 0 && bytes.Equal(v.Value, new) {
-			return nil
-		}
-		l := Leaf{Kind: "state", Op: "set", ID: key}
-		if was < 0 {
-			_, err = w.insert(l, stateBody{Key: key, Value: new})
-		} else {
-			_, err = w.replace(l, stateBody{Key: key, Value: new}, was)
-		}
-		return err
-	})
-	return swapped && err == nil, err
+		cond, args = "id = ?", []any{id}
+	}
+	ms, err := pinnedMaterials(ctx, s.r, cond, args...)
+	if f.Active {
+		ms = slices.DeleteFunc(ms, func(m PinnedMaterial) bool { return m.Revoked != nil })
+	}
+	return ms, s.wrap("reading key material of", err)
 }
 
-// Alarm records misbehaviour of an upstream with its proof.
-func (s *Store) Alarm(ctx context.Context, about, detail string, proof []byte) error {
-	if err := text("what the alarm is about", about); err != nil {
-		return err
-	}
-	if len(detail) > MaxBody/8 {
-		return fmt.Errorf("detail of the alarm about %s has %d bytes, more than %d", short(about), len(detail), MaxBody/8)
-	}
-	return s.write(ctx, "recording an alarm in", func(w *writeTx) error {
-		key, err := w.blob(proof)
-		if err != nil {
-			return err
-		}
-		id, err := newID("w-", 6)
-		if err != nil {
-			return err
-		}
-		var d [sha256.Size]byte
-		copy(d[:], key)
-		_, err = w.insert(Leaf{Kind: "alarm", Op: "raise", ID: id, Detail: short(about)},
-			Alarm{ID: id, About: about, Detail: detail, Proof: trust.DigestOf(trust.SHA256, d[:]), At: w.now})
-		return err
-	})
+// Materials returns the key material of the kind that is pinned for the package,
+// in the order in which it was pinned; for the zero package, that of all scopes.
+func (s *Store) Materials(ctx context.Context, kind trust.MaterialKind, pkg trust.Package) ([]trust.Material, error) {
+	ms, err := pinnedMaterials(ctx, s.r, "kind = ?", string(kind))
+	return MaterialsFor(ms, kind, pkg), s.wrap("reading key material of", err)
 }
 
-// Alarms returns all alarms, newest first.
-func (s *Store) Alarms(ctx context.Context) ([]Alarm, error) {
-	var out []Alarm
-	err := each(ctx, s.r, "SELECT body FROM alarm ORDER BY leaf DESC", nil, func(rows *sql.Rows) error {
-		var body []byte
-		var a Alarm
-		if err := rows.Scan(&body); err != nil {
-			return err
+// MaterialsFor picks the material of the kind whose scope covers the package,
+// each piece once. A revocation in any scope that covers the package, of
+// whatever origin, wins over the same bytes elsewhere, as with Judge.
+func MaterialsFor(ms []PinnedMaterial, kind trust.MaterialKind, pkg trust.Package) []trust.Material {
+	covers := func(m PinnedMaterial) bool {
+		return m.Kind == kind && (m.Scope == "" || pkg.IsZero() || Scope(m.Scope).Covers(pkg, trust.Signer{}))
+	}
+	done := map[string]bool{}
+	for _, m := range ms {
+		if m.Revoked != nil && covers(m) {
+			done[string(m.Data)] = true
 		}
-		err := strict(body, &a)
-		out = append(out, a)
-		return err
-	})
-	return out, s.wrap("reading alarms of", err)
+	}
+	var out []trust.Material
+	for _, m := range ms {
+		if m.Revoked == nil && covers(m) && !done[string(m.Data)] {
+			done[string(m.Data)] = true
+			out = append(out, m.Material)
+		}
+	}
+	return out
 }

@@ -67,7 +67,7 @@ var kinds = map[string]kindSpec{
 	"approval": spec("approval", []string{"release", "until"}, func(a ApprovalRecord) (string, []any) {
 		return a.ID, []any{a.Release.PURL(), millis(a.Until)}
 	}),
-	"material": spec("material", []string{"kind", "scope"}, func(m materialBody) (string, []any) {
+	"material": spec("material", []string{"kind", "scope"}, func(m PinnedMaterial) (string, []any) {
 		return m.ID, []any{string(m.Kind), m.Scope}
 	}),
 	"state":  spec("state", nil, func(v stateBody) (string, []any) { return v.Key, nil }),
@@ -105,15 +105,6 @@ type decisionBody struct {
 type collectedBody struct {
 	ID       string        `json:"id"` // the run's
 	Evidence []evidenceRef `json:"evidence"`
-}
-
-// materialBody is the row of a piece of key material.
-type materialBody struct {
-	ID string `json:"id"`
-	trust.Material
-	By     string    `json:"by"`
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
 }
 
 // stateBody is the row of a value that an adapter keeps.

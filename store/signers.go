@@ -227,17 +227,24 @@ func (s Scope) pkg() string {
 	return ""
 }
 
-// Revoke revokes an acceptance by its id ("a-…", a unique prefix will do), or
-// all acceptances of a signer by its identity or handle ("s-…"). It returns the
-// pinned releases that the signer had vouched for in the revoked scopes. What
-// is revoked already stays as it is.
+// Revoke revokes an acceptance by its id ("a-…", a unique prefix will do), all
+// acceptances of a signer by its identity or handle ("s-…"), or key material
+// ("m-…") with the acceptances that rest on it. It returns the pinned releases
+// that the signer had vouched for in the revoked scopes. What is revoked already
+// stays as it is.
 func (s *Store) Revoke(ctx context.Context, idOrIdentity, by, reason string) ([]trust.Release, error) {
 	if err := errors.Join(text("who revokes", by), text("the reason", reason)); err != nil {
 		return nil, err
 	}
 	var affected []trust.Release
 	err := s.write(ctx, "revoking in", func(w *writeTx) error {
-		as, err := w.named(idOrIdentity)
+		var as []Acceptance
+		var err error
+		if strings.HasPrefix(idOrIdentity, "m-") {
+			as, err = w.revokeMaterial(idOrIdentity, by, reason)
+		} else {
+			as, err = w.named(idOrIdentity)
+		}
 		if err != nil {
 			return err
 		}

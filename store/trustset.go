@@ -22,6 +22,7 @@ import (
 //	{"format":"headgate-trust/1"}
 //	{"acceptance":{…},"key":"KEY","sig":"BASE64"}      any number
 //	{"approval":{…}}                                   any number
+//	{"key":"KEY","material":{…},"sig":"BASE64"}        any number
 //	{"set":{"created":…,"digest":…,"key":"KEY","records":…,"serial":…},"sig":"BASE64"}
 //
 // Every line is JSON without white space. All lines after the first are sorted
@@ -29,21 +30,22 @@ import (
 // in another order, or with a line twice, is read the same. KEY is the note
 // verifier key of the store that exported the line.
 //
-// Every acceptance is signed by itself, an approval is a DSSE envelope: so
-// lines of several stores and branches can stand in one file. The set line
-// binds all acceptances of its key: digest is the SHA-256 of the key's
-// acceptance lines, sorted, each with its line end; serial grows with every
-// change. Only an import needs it, to notice what is missing or older.
+// Every acceptance and piece of key material is signed by itself, an approval is
+// a DSSE envelope: so lines of several stores and branches can stand in one file.
+// The set line binds all acceptances and material of its key: digest is the
+// SHA-256 of the key's lines, sorted, each with its line end; serial grows with
+// every change. Only an import needs it, to notice what is missing or older.
 //
-// Signatures are Ed25519, over "headgate-trust/1 acceptance\n" or
-// "headgate-trust/1 set\n" and the JSON of the object.
+// Signatures are Ed25519, over "headgate-trust/1 acceptance\n" (or "material",
+// or "set") and the JSON of the object.
 const trustFormat = "headgate-trust/1"
 
 const (
 	// MaxTrustSet bounds a trust set, in bytes.
 	MaxTrustSet = 64 << 20
-	// MaxTrustLine bounds a line of a trust set, in bytes.
-	MaxTrustLine = 1 << 20
+	// MaxTrustLine bounds a line of a trust set, in bytes: key material of
+	// MaxMaterial in base64 fits in.
+	MaxTrustLine = 6 << 20
 )
 
 // ErrRollback is a trust set that is older than the one that was imported
@@ -69,7 +71,7 @@ type setLine struct {
 	Sig string  `json:"sig"`
 }
 
-// SetHead binds the acceptances of one key in a trust set.
+// SetHead binds the acceptances and key material of one key in a trust set.
 type SetHead struct {
 	Created time.Time `json:"created"`
 	Digest  string    `json:"digest"`
@@ -89,6 +91,7 @@ type TrustRecord struct {
 // they name. Whether those keys are anybody's is for the caller to say.
 type TrustSet struct {
 	Records   []TrustRecord
+	Materials []MaterialRecord
 	Approvals []json.RawMessage // DSSE envelopes, unverified
 	heads     []SetHead
 	lines     []string
@@ -163,11 +166,16 @@ func (s *Store) ExportTrust(ctx context.Context, o ExportOptions) ([]byte, error
 		}
 		lines = append(lines, string(line))
 	}
+	keys, err := s.materialLines(ctx, tx, within)
+	if err != nil {
+		return nil, s.wrap("exporting", err)
+	}
+	lines = append(lines, keys...)
 	head := SetHead{Key: s.vkey, Records: len(lines), Digest: linesDigest(lines)}
-	// The serial is the place in the log behind the newest change of a signer: it
+	// The serial is the place in the log behind the newest change of a signer or key: it
 	// grows with every change and is the same as long as nothing changes.
 	var at int64
-	err = tx.QueryRowContext(ctx, "SELECT idx + 1, at FROM log WHERE kind = 'acceptance' ORDER BY idx DESC LIMIT 1").Scan(&head.Serial, &at)
+	err = tx.QueryRowContext(ctx, "SELECT idx + 1, at FROM log WHERE kind IN ('acceptance', 'material') ORDER BY idx DESC LIMIT 1").Scan(&head.Serial, &at)
 	if ignoreNoRows(err) != nil {
 		return nil, s.wrap("exporting", err)
 	}
@@ -306,6 +314,12 @@ func (t *TrustSet) add(line string) error {
 			return fmt.Errorf("approval is longer than %d bytes", MaxEnvelope)
 		}
 		t.Approvals = append(t.Approvals, l.Approval)
+	case strings.HasPrefix(line, `{"key":`):
+		m, err := parseMaterialLine(line)
+		if err != nil {
+			return err
+		}
+		t.Materials = append(t.Materials, m)
 	case strings.HasPrefix(line, `{"set":`):
 		var l setLine
 		if err := exact(b, &l); err != nil {
@@ -353,7 +367,7 @@ func (t TrustSet) By(keys ...string) []Acceptance {
 }
 
 // Head returns the set line of the key. It is an error if there is none, more
-// than one, or if the acceptances of the key are not exactly those it binds.
+// than one, or if the lines of the key are not exactly those it binds.
 func (t TrustSet) Head(key string) (SetHead, error) {
 	var found []SetHead
 	for _, h := range t.heads {
@@ -373,6 +387,11 @@ func (t TrustSet) Head(key string) (SetHead, error) {
 	for _, r := range t.Records {
 		if r.Key == key {
 			lines = append(lines, r.line)
+		}
+	}
+	for _, m := range t.Materials {
+		if m.Key == key {
+			lines = append(lines, m.line)
 		}
 	}
 	if found[0].Records != len(lines) || found[0].Digest != linesDigest(lines) {
@@ -454,6 +473,11 @@ func MergeTrust(existing, export []byte) ([]byte, error) {
 			lines = append(lines, r.line)
 		}
 	}
+	for _, m := range old.Materials {
+		if !replaced[m.Key] {
+			lines = append(lines, m.line)
+		}
+	}
 	for _, l := range old.lines {
 		var set setLine
 		if strings.HasPrefix(l, `{"approval":`) {
@@ -499,6 +523,8 @@ type TrustDiff struct {
 	Kept       []Acceptance // revoked here: stays revoked whatever the set says
 	Unchanged  int
 
+	Keys KeyDiff // the same of key material
+
 	// Token names this very difference, for ImportOptions.Confirm.
 	Token string
 
@@ -512,7 +538,9 @@ type update struct {
 }
 
 // Widens reports whether the import would accept more than before.
-func (d TrustDiff) Widens() bool { return len(d.Added)+len(d.Extended)+len(d.Reinstated) > 0 }
+func (d TrustDiff) Widens() bool {
+	return len(d.Added)+len(d.Extended)+len(d.Reinstated)+len(d.Keys.Added)+len(d.Keys.Reinstated) > 0
+}
 
 // PreviewImport says what ImportTrust would change, without changing anything.
 func (s *Store) PreviewImport(ctx context.Context, set []byte, o ImportOptions) (TrustDiff, error) {
@@ -541,7 +569,10 @@ func (s *Store) ImportTrust(ctx context.Context, set []byte, o ImportOptions) (T
 			return err
 		}
 		if d.Widens() && o.Confirm != d.Token {
-			return fmt.Errorf("%w: %d new, %d extended, %d reinstated; look at the difference and confirm it", ErrWidens, len(d.Added), len(d.Extended), len(d.Reinstated))
+			return fmt.Errorf("%w: %d new, %d extended, %d reinstated, %d keys; look at the difference and confirm it", ErrWidens, len(d.Added), len(d.Extended), len(d.Reinstated), len(d.Keys.Added)+len(d.Keys.Reinstated))
+		}
+		if err := d.Keys.write(w, o); err != nil {
+			return err
 		}
 		for _, u := range d.updates {
 			l := Leaf{Kind: "acceptance", Op: u.op, ID: u.a.ID, By: o.By, Detail: "import of " + o.Origin + ": " + u.a.Identity + " for " + string(u.a.Scope), Package: u.a.Scope.pkg()}
@@ -667,6 +698,11 @@ func (s *Store) compare(ctx context.Context, q queryer, set []byte, o ImportOpti
 		return fail(err)
 	}
 	d.fill(t.By(o.Key), narrow, have, leaves, norm(s.now()))
+	pinned, err := pinnedMaterials(ctx, q, "1")
+	if err != nil {
+		return fail(err)
+	}
+	d.Keys.fill(t.MaterialsBy(o.Key), narrow, pinned, o.Origin)
 	if d.Token, err = d.token(); err != nil {
 		return fail(err)
 	}
@@ -776,6 +812,13 @@ func (d TrustDiff) token() (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(h, "%s %d %s\n", u.op, u.was, body)
+	}
+	for _, u := range d.Keys.updates {
+		body, err := canonical(u.m)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %s\n", u.op, body)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12]), nil
 }

@@ -30,6 +30,7 @@ type adapterSet struct {
 	list   ecosystems.List
 	byType map[string]adapter.Adapter
 	client *upstream.Client
+	keys   *pinnedKeys
 	notes  []string
 	// settings are the user's own.
 	settings ecosystems.Settings
@@ -115,13 +116,14 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 			return nil, usage("--npm-keys: %w", err)
 		}
 	}
+	keys := &pinnedKeys{store: s, more: o.materials}
 	list, err := ecosystems.All(ecosystems.Config{
-		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: s, Downloads: o.downloads,
+		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: keys, Downloads: o.downloads,
 	})
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	out := &adapterSet{list: list, byType: list.ByType(), client: client, notes: append(settings.Notes(), notes...), settings: settings, current: r.current}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, keys: keys, notes: append(settings.Notes(), notes...), settings: settings, current: r.current}
 	if len(hosts) > 0 {
 		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
 	}

@@ -189,7 +189,7 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 // gate puts the gate together.
 func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, error) {
 	cfg := set.policy.Config()
-	o.registries = cfg.Registries
+	o.registries, o.materials = cfg.Registries, set.materials
 	o.instances = &instances{c: c, config: &cfg, read: set.read}
 	if o.config != "" {
 		o.instances.read = beside(o.config)
@@ -217,7 +217,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 	if set.policy.Config().Inspection.Mode == "off" {
 		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")
 	} else {
-		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: s, Clock: c.Clock}
+		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: adapters.keys, Clock: c.Clock}
 		if g.Contents.Sources, err = c.sources(o); err != nil {
 			return nil, err
 		}

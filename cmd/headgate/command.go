@@ -143,6 +143,7 @@ type options struct {
 	registries           map[string][]policies.Registry
 	downloads            []generic.Download
 	instances            *instances
+	materials            []store.PinnedMaterial // of headgate.trust
 	offline, bytes       bool
 	output               []string
 	quiet, verbose       bool

@@ -123,7 +123,9 @@ type setting struct {
 	edits  []policies.GateEdit
 	// trustSet is headgate.trust as it counts, approvals what the head adds to it.
 	trustSet []byte
-	root     string // directory of headgate.yaml
+	// materials are the keys that headgate.trust pins; see accepted.
+	materials []store.PinnedMaterial
+	root      string // directory of headgate.yaml
 	// read reads a file that headgate.yaml names, from where headgate.yaml counts;
 	// nil for one that is not there.
 	read func(name string) ([]byte, error)

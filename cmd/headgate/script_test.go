@@ -148,10 +148,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			e.Setenv("HEADGATE_USER", "carol")
+			serveRepo(t, e)
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
+			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums,
 		},
 	})
 }

@@ -19,9 +19,10 @@ import (
 func (c *Command) signersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "signers",
-		Short: "Accepted signers: list, show, accept, revoke, import, export",
+		Short: "Accepted signers and their keys: list, show, accept, revoke, import, export",
 		Example: `  headgate signers list
   headgate signers accept pkg:npm/left-pad@1.3.0 --reason "the maintainers' own workflow"
+  headgate signers accept --key KEYS --scope 'pkg:maven/org.example/*' --reason "the project's KEYS file"
   headgate signers revoke s-0123456789ab --reason "key leaked"`,
 	}
 	cmd.AddCommand(c.signersList(), c.signersShow(), c.signersAccept(), c.signersRevoke(), c.signersImport(), c.signersExport())
@@ -51,10 +52,10 @@ func acceptanceLine(a store.Acceptance) string {
 
 func (c *Command) signersList() *cobra.Command {
 	o := &options{}
-	var all, asJSON bool
+	var all, asJSON, keys bool
 	cmd := &cobra.Command{
-		Use: "list [SCOPE]", Short: "List accepted signers",
-		Example: "  headgate signers list\n  headgate signers list pkg:npm/left-pad --all",
+		Use: "list [SCOPE]", Short: "List accepted signers and pinned keys",
+		Example: "  headgate signers list\n  headgate signers list pkg:npm/left-pad --all\n  headgate signers list --keys --json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := store.AcceptanceFilter{Active: !all}
@@ -65,22 +66,36 @@ func (c *Command) signersList() *cobra.Command {
 				}
 				f.Scope = sc
 			}
-			return c.listAcceptances(cmd, o, f, asJSON)
+			return c.listSigners(cmd, o, f, store.MaterialFilter{Active: !all}, keys, asJSON)
 		},
 	}
+	cmd.Flags().BoolVar(&keys, "keys", false, "only the pinned key material")
 	cmd.Flags().BoolVar(&all, "all", false, "revoked and ended ones too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	o.storeFlag(cmd)
 	return cmd
 }
 
-func (c *Command) listAcceptances(cmd *cobra.Command, o *options, f store.AcceptanceFilter, asJSON bool) error {
+// listSigners lists acceptances and key material; as JSON one of the two.
+func (c *Command) listSigners(cmd *cobra.Command, o *options, f store.AcceptanceFilter, mf store.MaterialFilter, keys, asJSON bool) error {
 	return c.withStore(cmd.Context(), o, func(s *store.Store) error {
-		as, err := s.Acceptances(cmd.Context(), f)
+		if !keys {
+			as, err := s.Acceptances(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if err := printList(c, asJSON, as, "no accepted signers", acceptanceLine); err != nil || asJSON {
+				return err
+			}
+		}
+		ms, err := s.PinnedMaterials(cmd.Context(), mf)
 		if err != nil {
 			return err
 		}
-		return printList(c, asJSON, as, "no accepted signers", acceptanceLine)
+		if f.Scope != "" {
+			ms = slices.DeleteFunc(ms, func(m store.PinnedMaterial) bool { return m.Scope != string(f.Scope) })
+		}
+		return printList(c, asJSON, ms, "no pinned keys", materialLine)
 	})
 }
 
@@ -98,15 +113,18 @@ func binarySigners(d store.Decision, named string) []trust.Signer {
 func (c *Command) signersShow() *cobra.Command {
 	o := &options{}
 	cmd := &cobra.Command{
-		Use: "show ID|SIGNER", Short: "Show one signer and everything it is accepted for",
+		Use: "show ID|SIGNER", Short: "Show one signer and everything it is accepted for, or one pinned key",
 		Example: "  headgate signers show s-0123456789ab",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f := store.AcceptanceFilter{Identity: args[0]}
-			if strings.HasPrefix(args[0], "a-") {
+			f, mf := store.AcceptanceFilter{Identity: args[0]}, store.MaterialFilter{}
+			switch {
+			case strings.HasPrefix(args[0], "a-"):
 				f = store.AcceptanceFilter{ID: args[0]}
+			case strings.HasPrefix(args[0], "m-"):
+				mf.ID = args[0]
 			}
-			return c.listAcceptances(cmd, o, f, true)
+			return c.listSigners(cmd, o, f, mf, mf.ID != "", true)
 		},
 	}
 	o.storeFlag(cmd)
@@ -116,40 +134,68 @@ func (c *Command) signersShow() *cobra.Command {
 func (c *Command) signersAccept() *cobra.Command {
 	o := &options{}
 	d := &deed{what: "accepting a signer"}
-	var scope, signer, until string
+	var signer, until string
+	var scopes, keys []string
 	var workflow, reinstate, unsafeScope bool
 	cmd := &cobra.Command{
-		Use:   "accept PURL --reason TEXT",
-		Short: "Accept the signers that the last check of a release verified",
+		Use:   "accept [PURL] [--key FILE --scope SCOPE] --reason TEXT",
+		Short: "Accept the signers that the last check of a release verified, or those of key files",
 		Long: `accept takes the signers from the verified evidence of the last check of PURL,
 so that nobody has to type an identity, and accepts them for the package, or for a
-wider scope if --scope names one. With several signers --signer says which.`,
+wider scope if --scope names one. With several signers --signer says which.
+
+With --key it pins the keys of a file for the scopes, or for the package of PURL,
+and accepts whoever signs with them: OpenPGP certificates (KEYS files too), public
+keys in PEM, minisign, signify or OpenSSH form. X.509 roots are pinned and accept
+nobody by themselves. --signer picks keys by fingerprint. Get key files from their
+owner: a key server hands out what anybody put there.`,
 		Example: `  headgate signers accept pkg:npm/left-pad@1.3.0 --reason "the maintainers' own workflow"
-  headgate signers accept pkg:npm/%40angular/core@20.0.0 --scope 'pkg:npm/@angular/*' --reason "Angular team"`,
-		Args: cobra.ExactArgs(1),
+  headgate signers accept pkg:npm/%40angular/core@20.0.0 --scope 'pkg:npm/@angular/*' --reason "Angular team"
+  headgate signers accept --key KEYS --scope 'pkg:maven/org.example/*' --reason "the project's KEYS file"
+  headgate signers accept pkg:generic/tool --key tool.pub --reason "from the vendor's manual"`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			rel, err := trust.ParseRelease(args[0])
-			if err != nil {
-				return &exitError{code: ingest.ExitUsage, err: err}
+			var rel trust.Release
+			switch {
+			case len(args) == 1:
+				var err error
+				if rel, err = trust.ParseRelease(args[0]); err != nil {
+					return &exitError{code: ingest.ExitUsage, err: err}
+				}
+			case len(keys) == 0:
+				return usage("name a release whose signers are accepted, or a key file with --key")
+			case len(scopes) == 0:
+				return usage("say what the keys are for: --scope 'pkg:maven/org.example/*', or the package")
 			}
 			who, err := d.by(c)
 			if err != nil {
 				return err
 			}
-			sc := store.PackageScope(rel.Package)
-			if scope != "" {
+			var scs []store.Scope
+			for _, scope := range scopes {
 				parse := store.ParseScope
 				if unsafeScope {
 					parse = store.ParseScopeUnsafe
 				}
-				if sc, err = parse(scope); err != nil {
+				sc, err := parse(scope)
+				if err != nil {
 					return &exitError{code: ingest.ExitUsage, err: err}
 				}
+				scs = append(scs, sc)
+			}
+			if len(scs) == 0 {
+				scs = []store.Scope{store.PackageScope(rel.Package)}
 			}
 			end, err := parseUntil(until)
 			if err != nil {
 				return err
+			}
+			if len(keys) > 0 {
+				if workflow {
+					return usage("keys have no workflow: --workflow is for keyless signers")
+				}
+				return c.pinKeys(ctx, o, keyPin{files: keys, scopes: scs, signer: signer, by: who, reason: d.reason, until: end, reinstate: reinstate, unsafe: unsafeScope})
 			}
 			s, err := c.openStore(ctx, o, false)
 			if err != nil {
@@ -168,10 +214,12 @@ wider scope if --scope names one. With several signers --signer says which.`,
 				if signer != "" && sg.ID() != signer || signer == "" && (sg.Kind == trust.SignerRegistry || sg.Kind == trust.SignerLog) {
 					continue
 				}
-				if !sc.Covers(rel.Package, sg) {
-					return usage("scope %s does not cover %s signed by %s", sc, rel, sg)
+				for _, sc := range scs {
+					if !sc.Covers(rel.Package, sg) {
+						return usage("scope %s does not cover %s signed by %s", sc, rel, sg)
+					}
+					as = append(as, store.Acceptance{Signer: sg, Workflow: workflow, Scope: sc, By: who, Reason: d.reason, Until: end, Reinstate: reinstate, UnsafeScope: unsafeScope})
 				}
-				as = append(as, store.Acceptance{Signer: sg, Workflow: workflow, Scope: sc, By: who, Reason: d.reason, Until: end, Reinstate: reinstate, UnsafeScope: unsafeScope})
 			}
 			if len(as) == 0 {
 				return usage("the last check of %s verified no signer to accept: headgate explain '%s'", rel, rel)
@@ -184,15 +232,16 @@ wider scope if --scope names one. With several signers --signer says which.`,
 				return err
 			}
 			for i, id := range ids {
-				fmt.Fprintf(c.Stdout, "%s accepted %s for %s\n", id, report.Clean(as[i].Signer.String()), report.Clean(string(sc)))
+				fmt.Fprintf(c.Stdout, "%s accepted %s for %s\n", id, report.Clean(as[i].Signer.String()), report.Clean(string(as[i].Scope)))
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
 	d.flags(cmd, "why", "who accepts")
-	f.StringVar(&scope, "scope", "", "pkg:npm/@angular/*, pkg:npm/*, source:https://forge.example/org/*; the package itself if not given")
-	f.StringVar(&signer, "signer", "", "which signer, s-…")
+	f.StringArrayVar(&scopes, "scope", nil, "pkg:npm/@angular/*, pkg:npm/*, source:https://forge.example/org/*, repeatable; the package itself if not given")
+	f.StringArrayVar(&keys, "key", nil, "file of keys to pin, - for standard input, repeatable")
+	f.StringVar(&signer, "signer", "", "which signer, s-…, or which key of a file by its fingerprint")
 	f.StringVar(&until, "until", "", "last day, YYYY-MM-DD")
 	f.BoolVar(&workflow, "workflow", false, "only with this build workflow")
 	f.BoolVar(&reinstate, "reinstate", false, "lift a revocation")
@@ -224,9 +273,10 @@ func (c *Command) signersRevoke() *cobra.Command {
 	d := &deed{what: "revoking a signer"}
 	cmd := &cobra.Command{
 		Use:   "revoke ID|SIGNER --reason TEXT",
-		Short: "Revoke a signer, and list what it had vouched for",
-		Long: `revoke withdraws one acceptance (a-…) or every acceptance of a signer (s-…). Each
-later check holds what rests on it; nothing is cached that could serve it.`,
+		Short: "Revoke a signer or a key, and list what it had vouched for",
+		Long: `revoke withdraws one acceptance (a-…), every acceptance of a signer (s-…), or a
+pinned key (m-…) with what was accepted of its signer. Each later check holds what
+rests on it; nothing is cached that could serve it.`,
 		Example: `  headgate signers revoke s-0123456789ab --reason "key leaked"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -258,7 +308,7 @@ func (c *Command) signersExport() *cobra.Command {
 	var out string
 	var approvals bool
 	cmd := &cobra.Command{
-		Use: "export", Short: "Write what is accepted and revoked here as a signed trust set",
+		Use: "export", Short: "Write what is accepted, pinned and revoked here as a signed trust set",
 		Example: "  headgate signers export --file headgate.trust --approvals",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -342,6 +392,14 @@ with --confirm and the token that the preview printed.`,
 			}{{"+ accepts", diff.Added}, {"+ extends", diff.Extended}, {"+ reinstates", diff.Reinstated}, {"- shortens", diff.Shortened}, {"- revokes", diff.Revoked}, {"- withdraws", diff.Withdrawn}, {"  ignores (outside the scope)", diff.Outside}, {"  keeps revoked", diff.Kept}} {
 				for _, a := range l.as {
 					fmt.Fprintf(c.Stdout, "%s %s\n", l.sign, acceptanceLine(a))
+				}
+			}
+			for _, l := range []struct {
+				sign string
+				ms   []store.PinnedMaterial
+			}{{"+ pins", diff.Keys.Added}, {"+ reinstates", diff.Keys.Reinstated}, {"- revokes", diff.Keys.Revoked}, {"- withdraws", diff.Keys.Withdrawn}, {"  ignores (outside the scope)", diff.Keys.Outside}, {"  keeps revoked", diff.Keys.Kept}} {
+				for _, m := range l.ms {
+					fmt.Fprintf(c.Stdout, "%s %s\n", l.sign, materialLine(m))
 				}
 			}
 			if widens {

@@ -11,7 +11,8 @@ import (
 // accepted returns what headgate.trust of the base accepts and revokes: only what
 // a key signed that the policy of the base names for this file (a trust set whose
 // url is headgate.trust), only within that entry's scope, and only if the key's
-// lines are complete, so that no revocation was cut out. Nil for none.
+// lines are complete, so that no revocation was cut out. Nil for none. The key
+// material of the file that counts goes into s.materials.
 func (s *setting) accepted() (func(trust.Package) []store.Acceptance, error) {
 	if s.trustSet == nil {
 		return nil, nil
@@ -32,8 +33,8 @@ func (s *setting) accepted() (func(trust.Package) []store.Acceptance, error) {
 			continue
 		}
 		named[cfg.Key] = true
-		list := ts.By(cfg.Key)
-		if len(list) == 0 {
+		list, keys := ts.By(cfg.Key), ts.MaterialsBy(cfg.Key)
+		if len(list)+len(keys) == 0 {
 			continue
 		}
 		if _, err := ts.Head(cfg.Key); err != nil {
@@ -49,6 +50,11 @@ func (s *setting) accepted() (func(trust.Package) []store.Acceptance, error) {
 				return nil, usage("%s: trust set %s: %w", s.origin, cfg.Name, err)
 			}
 			n.scopes = append(n.scopes, sc)
+			for _, m := range keys {
+				if m, ok := m.Within(sc, TrustFile); ok {
+					s.materials = append(s.materials, m)
+				}
+			}
 		}
 		for _, a := range list {
 			a.Origin = TrustFile
@@ -59,6 +65,11 @@ func (s *setting) accepted() (func(trust.Package) []store.Acceptance, error) {
 	strangers := 0
 	for _, r := range ts.Records {
 		if !named[r.Key] {
+			strangers++
+		}
+	}
+	for _, m := range ts.Materials {
+		if !named[m.Key] {
 			strangers++
 		}
 	}

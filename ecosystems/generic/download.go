@@ -47,6 +47,8 @@ type Download struct {
 	// customary suffix is added to the URL of what is signed.
 	Signature string
 
+	// Each key may be the word Pinned: any key of that format which the trust store
+	// has for the package.
 	Sigstore     *Identity  // keyless signature in a bundle (".sigstore.json")
 	Minisign     string     // public key (".minisig")
 	Signify      string     // public key (".sig")
@@ -54,6 +56,9 @@ type Download struct {
 	OpenPGP      string     // armoured certificate, or the fingerprint of one that was pinned (".asc")
 	Authenticode *Publisher // signature inside a PE file
 }
+
+// Pinned stands in the configuration for the keys of the trust store.
+const Pinned = "pinned"
 
 // Identity is a keyless identity: an exact issuer, and a subject alternative
 // name that is exact or a pattern, which is anchored.
@@ -63,8 +68,8 @@ type Identity struct{ Issuer, Identity, Pattern string }
 // certificate.
 type Publisher struct {
 	Subject string
-	Root    string // PEM
-	// TimestampRoot is the PEM root of the timestamp authority. Without one a
+	Root    string // PEM, or Pinned
+	// TimestampRoot is the PEM root (or Pinned) of the timestamp authority. Without one a
 	// signature counts as long as its certificate runs.
 	TimestampRoot string
 	// Fingerprint is the SHA-256 of the certificate, hex, in place of Subject and Root.
@@ -183,13 +188,20 @@ func (e *expected) keys() (detached int, err error) {
 			continue
 		}
 		detached++
+		if k.text == Pinned {
+			continue
+		}
 		key, err := minisign.ParsePublicKey([]byte(k.text))
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", what, err)
 		}
 		*k.keys = []minisign.PublicKey{key}
 	}
-	if e.SSH != "" {
+	switch e.SSH {
+	case "":
+	case Pinned:
+		detached++
+	default:
 		detached++
 		key, err := sshsig.ParsePublicKey([]byte(e.SSH))
 		if err == nil {
@@ -200,7 +212,11 @@ func (e *expected) keys() (detached int, err error) {
 		}
 		e.ssh = []ssh.PublicKey{key}
 	}
-	if e.OpenPGP != "" {
+	switch e.OpenPGP {
+	case "":
+	case Pinned:
+		detached++
+	default:
 		detached++
 		if fp := strings.ToUpper(strings.ReplaceAll(e.OpenPGP, " ", "")); openPGPFingerprint.MatchString(fp) {
 			e.keyID = fp
@@ -237,11 +253,15 @@ func (e *expected) publisher(p *Publisher) (err error) {
 	case p.Subject == "" || p.Root == "":
 		return fmt.Errorf("give subject and root: anybody can have a certificate of some subject")
 	}
-	if e.roots, err = certificates(p.Root); err != nil {
-		return fmt.Errorf("root: %w", err)
+	if p.Root != Pinned {
+		if e.roots, err = certificates(p.Root); err != nil {
+			return fmt.Errorf("root: %w", err)
+		}
 	}
-	if e.tsaRoots, err = certificates(p.TimestampRoot); err != nil {
-		return fmt.Errorf("timestampRoot: %w", err)
+	if p.TimestampRoot != Pinned {
+		if e.tsaRoots, err = certificates(p.TimestampRoot); err != nil {
+			return fmt.Errorf("timestampRoot: %w", err)
+		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -37,7 +38,7 @@ type Options struct {
 	Downloads []Download
 	// Sigstore verifies bundles; nil if no download names a keyless identity.
 	Sigstore adapter.Verifiers
-	// Materials has the OpenPGP certificates that downloads name by fingerprint; nil for none.
+	// Materials has the keys that downloads do not write out; nil for none.
 	Materials adapter.Materials
 	// MaxFile tightens the bound of one download; 0 for MaxFile.
 	MaxFile int64
@@ -46,6 +47,7 @@ type Options struct {
 // Adapter checks plain downloads. It is safe for concurrent use.
 type Adapter struct {
 	o     Options
+	keys  *pinned.Keys
 	byURL map[string]*expected
 }
 
@@ -62,7 +64,7 @@ func New(o Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{o: o, byURL: map[string]*expected{}}
+	a := &Adapter{o: o, keys: pinned.New(o.Materials), byURL: map[string]*expected{}}
 	for _, e := range es {
 		if e.Sigstore != nil && o.Sigstore == nil {
 			return nil, fmt.Errorf("download %.200q: %w: there is nothing to verify Sigstore bundles with", display(e.URL), trust.ErrConfiguration)
@@ -312,22 +314,33 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 		}(); err != nil {
 			u := adapter.Unverified(trust.CheckPublisherSig, r, art, err)
 			u.Source = e.Source
+			if u.Reason == trust.ReasonUnknownKey {
+				u.Remedy = pinned.Remedy(r.Package, nil)
+			}
 			e = u
 		}
 		es = append(es, e)
 	}
 	by := func(s trust.Signer, e *trust.Evidence) { e.Signer = &s }
 	for _, k := range []struct {
+		text   string
 		keys   []minisign.PublicKey
 		format minisign.Format
 		suffix string
 		raw    string
-	}{{want.minisign, minisign.Minisign, ".minisig", "minisign-signature"}, {want.signify, minisign.Signify, ".sig", "signify-signature"}} {
-		if len(k.keys) == 0 {
+	}{{want.Minisign, want.minisign, minisign.Minisign, ".minisig", "minisign-signature"}, {want.Signify, want.signify, minisign.Signify, ".sig", "signify-signature"}} {
+		if k.text == "" {
 			continue
 		}
 		verify(k.suffix, k.raw, minisign.MaxSignature, func(sig []byte, e *trust.Evidence) error {
-			v, err := minisign.Verify(m.reader(), sig, minisign.Want{Format: k.format, Keys: k.keys})
+			keys := k.keys
+			if k.text == Pinned {
+				var err error
+				if keys, _, err = a.plainKeys(ctx, r.Package); err != nil {
+					return err
+				}
+			}
+			v, err := minisign.Verify(m.reader(), sig, minisign.Want{Format: k.format, Keys: keys})
 			if err != nil {
 				return err
 			}
@@ -336,9 +349,16 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 			return nil
 		})
 	}
-	if len(want.ssh) > 0 {
+	if want.SSH != "" {
 		verify(".sig", "ssh-signature", sshsig.MaxSignature, func(sig []byte, e *trust.Evidence) error {
-			v, err := sshsig.Verify(m.reader(), sig, sshsig.Want{Namespace: sshsig.NamespaceFile, Keys: want.ssh})
+			keys := want.ssh
+			if want.SSH == Pinned {
+				var err error
+				if _, keys, err = a.plainKeys(ctx, r.Package); err != nil {
+					return err
+				}
+			}
+			v, err := sshsig.Verify(m.reader(), sig, sshsig.Want{Namespace: sshsig.NamespaceFile, Keys: keys})
 			if err != nil {
 				return err
 			}
@@ -368,7 +388,7 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 		})
 	}
 	if want.Authenticode != nil {
-		es = append(es, a.authenticode(r, art, want, b))
+		es = append(es, a.authenticode(ctx, r, art, want, b))
 	}
 	return es
 }
@@ -388,36 +408,6 @@ func (a *Adapter) listed(m message, art trust.Artifact, e *trust.Evidence, want 
 	e.Raw = append(e.Raw, trust.NewRaw("checksums", "text/plain", m.list))
 	e.Detail = strings.TrimPrefix(e.Detail+"; the signed list "+m.name+" names the file", "; ")
 	return nil
-}
-
-// keyring has the certificates that the download names, and no others.
-func (a *Adapter) keyring(ctx context.Context, p trust.Package, want *expected) (*openpgp.Keyring, error) {
-	if want.keyID == "" {
-		return openpgp.NewKeyring(want.certs...), nil
-	}
-	var found []*openpgp.Certificate
-	if a.o.Materials != nil {
-		ms, err := a.o.Materials.Materials(ctx, trust.MaterialOpenPGP, p)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range ms {
-			// One that cannot be read is no reason to refuse the others.
-			certs, _, err := openpgp.ParseCertificates(m.Data)
-			if err != nil {
-				continue
-			}
-			for _, c := range certs {
-				if c.Fingerprint() == want.keyID {
-					found = append(found, c)
-				}
-			}
-		}
-	}
-	if len(found) == 0 {
-		return nil, trust.Undecidable(trust.ReasonUnknownKey, "the OpenPGP certificate %s is not pinned: write the certificate itself into headgate.yaml, or pin it", want.keyID)
-	}
-	return openpgp.NewKeyring(found...), nil
 }
 
 // bundle verifies a Sigstore bundle: a plain signature, or provenance that names
@@ -456,7 +446,7 @@ func (a *Adapter) bundle(ctx context.Context, b []byte, m message, want *expecte
 }
 
 // authenticode verifies the signature inside a PE file.
-func (a *Adapter) authenticode(r trust.Release, art trust.Artifact, want *expected, b adapter.Blob) trust.Evidence {
+func (a *Adapter) authenticode(ctx context.Context, r trust.Release, art trust.Artifact, want *expected, b adapter.Blob) trust.Evidence {
 	v, err := func() (*authenticode.Verified, error) {
 		f, err := authenticode.Open(b, b.Size())
 		if err != nil {
@@ -466,6 +456,18 @@ func (a *Adapter) authenticode(r trust.Release, art trust.Artifact, want *expect
 			return nil, &trust.VerifyError{Outcome: trust.Absent, Reason: trust.ReasonNotPublished, Err: errors.New("the file has no Authenticode signature")}
 		}
 		w := authenticode.Want{Roots: want.roots, TimestampRoots: want.tsaRoots, Now: a.o.Clock()}
+		if p := want.Authenticode; p.Root == Pinned || p.TimestampRoot == Pinned {
+			roots, err := a.roots(ctx, r.Package)
+			if err != nil {
+				return nil, err
+			}
+			if p.Root == Pinned {
+				w.Roots = roots
+			}
+			if p.TimestampRoot == Pinned {
+				w.TimestampRoots = roots
+			}
+		}
 		if fp := want.Authenticode.Fingerprint; fp != "" {
 			w.Pinned = []string{strings.ToLower(fp)}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -39,6 +39,7 @@ type Options struct {
 // Adapter checks charts. It is safe for concurrent use.
 type Adapter struct {
 	Options
+	keys *pinned.Keys
 
 	mu      sync.Mutex
 	indexes map[[sha256.Size]byte]*parsed
@@ -56,7 +57,7 @@ func New(o Options) (*Adapter, error) {
 	if o.Get == nil || o.Clock == nil {
 		return nil, errors.New("the adapter of Helm needs an upstream client and a clock")
 	}
-	return &Adapter{Options: o, indexes: map[[sha256.Size]byte]*parsed{}}, nil
+	return &Adapter{Options: o, keys: pinned.New(o.Materials), indexes: map[[sha256.Size]byte]*parsed{}}, nil
 }
 
 // Describe says what is verified.
@@ -195,7 +196,7 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if sum.IsZero() {
 		sum = got
 	}
-	keys, bad, err := a.keys(ctx, r.Package)
+	keys, bad, err := a.keys.For(ctx, r.Package)
 	for _, b := range bad {
 		res.Facts.Notes = append(res.Facts.Notes, "A pinned key could not be read: "+b.Error())
 	}
@@ -264,32 +265,6 @@ func allow(u string) []string {
 	return []string{"*.githubusercontent.com"}
 }
 
-// keys are the certificates that were pinned for the chart, and errors of those
-// that cannot be read.
-func (a *Adapter) keys(ctx context.Context, p trust.Package) (*openpgp.Keyring, []error, error) {
-	none := openpgp.NewKeyring()
-	if a.Materials == nil {
-		return none, nil, nil
-	}
-	ms, err := a.Materials.Materials(ctx, trust.MaterialOpenPGP, p)
-	if err != nil {
-		return none, nil, fmt.Errorf("reading the pinned keys of %s: %w", p, err)
-	}
-	var certs []*openpgp.Certificate
-	var bad []error
-	for _, m := range ms {
-		cs, unread, err := openpgp.ParseCertificates(m.Data)
-		if err != nil {
-			unread = append(unread, err)
-		}
-		for _, e := range unread {
-			bad = append(bad, fmt.Errorf("pinned key %q: %w", m.Name, e))
-		}
-		certs = append(certs, cs...)
-	}
-	return openpgp.NewKeyring(certs...), bad, nil
-}
-
 // provenance judges the provenance file beside an archive whose SHA-256 is sum.
 func (a *Adapter) provenance(ctx context.Context, r trust.Release, u string, sum trust.Digest, subject trust.Artifact, keys *openpgp.Keyring, keysErr error) trust.Evidence {
 	const check = trust.CheckPublisherSig
@@ -319,12 +294,16 @@ func (a *Adapter) provenance(ctx context.Context, r trust.Release, u string, sum
 	}
 	if keys.Len() == 0 {
 		e := adapter.Doubtful(check, r, subject, trust.ReasonUnknownKey, "the chart has a provenance file, and no key is pinned for %s; key servers are never asked", r.Package.FullName())
-		e.Remedy = "get the key from the chart's own project and pin it for the chart"
+		e.Remedy = pinned.Remedy(r.Package, nil)
 		return finish(e)
 	}
 	v, err := helmprov.Verify(resp.Body, helmprov.Want{Want: openpgp.Want{Keys: keys, Now: a.Clock()}, Name: r.Package.Name, Version: r.Version, Archive: name, Digest: sum})
 	if err != nil {
-		return finish(adapter.Unverified(check, r, subject, err))
+		e := adapter.Unverified(check, r, subject, err)
+		if e.Reason == trust.ReasonUnknownKey {
+			e.Remedy = pinned.Remedy(r.Package, nil)
+		}
+		return finish(e)
 	}
 	signer := v.Signer()
 	e := finish(trust.Evidence{Check: check, Outcome: trust.Verified, Release: r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher})

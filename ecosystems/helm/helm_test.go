@@ -82,9 +82,9 @@ func widget(version string) []byte {
 	return chart("widget/Chart.yaml", "apiVersion: v2\nname: widget\nversion: "+version+"\n", "widget/charts/sub/Chart.yaml", "name: sub\nversion: 9\n")
 }
 
-type pinned [][]byte
+type pins [][]byte
 
-func (p pinned) Materials(_ context.Context, kind trust.MaterialKind, _ trust.Package) ([]trust.Material, error) {
+func (p pins) Materials(_ context.Context, kind trust.MaterialKind, _ trust.Package) ([]trust.Material, error) {
 	var out []trust.Material
 	for _, d := range p {
 		out = append(out, trust.Material{Kind: kind, Name: "key", Data: d})
@@ -102,7 +102,7 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{alice: entity(), files: map[string][]byte{"/charts/widget-1.2.0.tgz": widget("1.2.0"), "/charts/widget-1.1.0.tgz": widget("1.1.0")}}
-	w.material = pinned{public(w.alice)}
+	w.material = pins{public(w.alice)}
 	for _, v := range []string{"1.2.0", "1.1.0"} {
 		w.files["/charts/widget-"+v+".tgz.prov"] = prov(w.alice, "widget", v, "widget-"+v+".tgz", widget(v))
 		w.index += entryOf(v, sha(widget(v)).Value)
@@ -224,7 +224,7 @@ func TestThreat050ProvenanceNotThereAndNoKey(t *testing.T) {
 	if e := of(collect(t, w.at(env(t))), trust.CheckPublisherSig); e.Outcome != trust.Absent {
 		t.Errorf("%+v", e)
 	}
-	for what, m := range map[string]adapter.Materials{"none": nil, "another": pinned{public(entity())}, "unreadable": pinned{[]byte("junk")}} {
+	for what, m := range map[string]adapter.Materials{"none": nil, "another": pins{public(entity())}, "unreadable": pins{[]byte("junk")}} {
 		w = newWorld()
 		w.material = m
 		if e := of(collect(t, w.at(env(t))), trust.CheckPublisherSig); e.Outcome != trust.Unreachable || e.Reason != trust.ReasonUnknownKey {
@@ -442,7 +442,7 @@ func TestRealCharts(t *testing.T) {
 	if dir == "" {
 		t.Skip("HEADGATE_REALDATA is not set")
 	}
-	var keys pinned
+	var keys pins
 	for _, k := range append(must(filepath.Glob(filepath.Join(dir, "helm", "*.pub"))), must(filepath.Glob(filepath.Join(dir, "helm", "*.asc")))...) {
 		keys = append(keys, must(os.ReadFile(k)))
 	}

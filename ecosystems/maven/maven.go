@@ -15,6 +15,7 @@ import (
 	"deps.dev/util/semver"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -43,14 +44,17 @@ type Options struct {
 }
 
 // Adapter checks artifacts of Maven repositories. It is safe for concurrent use.
-type Adapter struct{ Options }
+type Adapter struct {
+	Options
+	keys *pinned.Keys
+}
 
 // New returns an adapter; a part that is missing is an error.
 func New(o Options) (*Adapter, error) {
 	if o.Get == nil || o.Clock == nil || o.Sigstore == nil {
 		return nil, errors.New("the adapter of Maven needs an upstream client, a clock and Sigstore's root")
 	}
-	return &Adapter{o}, nil
+	return &Adapter{Options: o, keys: pinned.New(o.Materials)}, nil
 }
 
 // Describe says what is verified.

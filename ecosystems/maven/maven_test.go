@@ -63,13 +63,13 @@ func detach(msg []byte, es ...*pgp.Entity) []byte {
 	return b.Bytes()
 }
 
-// pinned hands out certificates that were pinned for one package.
-type pinned struct {
+// pins hands out certificates that were pinned for one package.
+type pins struct {
 	pkg  string
 	data [][]byte
 }
 
-func (p pinned) Materials(_ context.Context, kind trust.MaterialKind, pkg trust.Package) ([]trust.Material, error) {
+func (p pins) Materials(_ context.Context, kind trust.MaterialKind, pkg trust.Package) ([]trust.Material, error) {
 	var out []trust.Material
 	if kind == trust.MaterialOpenPGP && (p.pkg == "" || p.pkg == pkg.PURL()) {
 		for _, d := range p.data {
@@ -142,7 +142,7 @@ func newWorld(t testing.TB) *world {
 	w.tree.put(at+".pom", w.pom, w.alice)
 	w.tree.put("/org/example/widget/1.1.0/widget-1.1.0.pom", pomOf("org.example", "widget", "1.1.0", ""), w.alice)
 	w.tree["/org/example/widget/maven-metadata.xml"] = []byte(`<metadata><versioning><release>1.10.0</release><versions><version>1.1.0</version><version>1.0</version><version>1.2.0</version><version>1.10.0</version></versions></versioning></metadata>`)
-	w.material = pinned{"pkg:maven/org.example/widget", [][]byte{public(w.alice)}}
+	w.material = pins{"pkg:maven/org.example/widget", [][]byte{public(w.alice)}}
 	return w
 }
 
@@ -246,7 +246,7 @@ func TestFilesFactsAndHistory(t *testing.T) {
 // TestUnknownKey: a key that nobody pinned is neither tampering nor absence, and
 // the keys pinned for another artifact are not tried.
 func TestUnknownKey(t *testing.T) {
-	for what, m := range map[string]adapter.Materials{"none": nil, "of another artifact": pinned{"pkg:maven/org.example/gadget", [][]byte{public(entity())}}, "unreadable": pinned{"", [][]byte{[]byte("junk")}}} {
+	for what, m := range map[string]adapter.Materials{"none": nil, "of another artifact": pins{"pkg:maven/org.example/gadget", [][]byte{public(entity())}}, "unreadable": pins{"", [][]byte{[]byte("junk")}}} {
 		w, env := right(t)
 		w.material = m
 		res := collect(t, w.at(t, env))
@@ -258,7 +258,7 @@ func TestUnknownKey(t *testing.T) {
 		}
 	}
 	w, env := right(t)
-	w.material = pinned{"", [][]byte{[]byte("junk"), public(w.alice)}}
+	w.material = pins{"", [][]byte{[]byte("junk"), public(w.alice)}}
 	if e := of(collect(t, w.at(t, env)), trust.CheckPublisherSig, ""); e.Outcome != trust.Verified {
 		t.Errorf("one bad key spoilt the others: %+v", e)
 	}
@@ -725,7 +725,7 @@ func TestRealArtifacts(t *testing.T) {
 				t.Errorf("%s: %v", m, err)
 			}
 		}
-		for what, material := range map[string]adapter.Materials{"no keys": nil, "other keys": pinned{"", keys}} {
+		for what, material := range map[string]adapter.Materials{"no keys": nil, "other keys": pins{"", keys}} {
 			env := adaptertest.NewEnv(t, adaptertest.Right)
 			w := &world{tree: repo, instance: sigstoretest.New(t, adaptertest.Now), material: material}
 			aw := w.at(t, env)

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/openpgp"
@@ -24,7 +25,6 @@ import (
 // Bounds of what is read beside and inside a file.
 const (
 	maxSignature  = openpgp.MaxSignature
-	MaxKeys       = 4096     // pinned certificates that are tried for one component
 	MaxEntries    = 200_000  // entries of an archive
 	MaxProperties = 64 << 10 // bytes of one pom.properties
 	MaxOwnNames   = 256      // pom.properties of one archive (shaded ones have many)
@@ -49,31 +49,7 @@ func (s *session) add(es ...trust.Evidence) { s.res.Evidence = append(s.res.Evid
 // keys makes the ring of the certificates that were pinned for the package. One
 // that cannot be read is an error about that one alone.
 func (s *session) keys(ctx context.Context) {
-	s.ring = openpgp.NewKeyring()
-	if s.a.Materials == nil {
-		return
-	}
-	ms, err := s.a.Materials.Materials(ctx, trust.MaterialOpenPGP, s.r.Package)
-	if err != nil {
-		s.ringErr = fmt.Errorf("reading the pinned keys of %s: %w", s.r.Package, err)
-		return
-	}
-	var certs []*openpgp.Certificate
-	for _, m := range ms {
-		cs, bad, err := openpgp.ParseCertificates(m.Data)
-		if err != nil {
-			bad = append(bad, err)
-		}
-		for _, b := range bad {
-			s.badKeys = append(s.badKeys, fmt.Errorf("pinned key %q: %w", m.Name, b))
-		}
-		certs = append(certs, cs...)
-	}
-	if len(certs) > MaxKeys {
-		s.ringErr = trust.Undecidable(trust.ReasonTooLarge, "more than %d keys are pinned for %s", MaxKeys, s.r.Package)
-		return
-	}
-	s.ring = openpgp.NewKeyring(certs...)
+	s.ring, s.badKeys, s.ringErr = s.a.keys.For(ctx, s.r.Package)
 	for _, b := range s.badKeys {
 		s.res.Facts.Notes = append(s.res.Facts.Notes, "A pinned key could not be read: "+b.Error())
 	}
@@ -309,7 +285,7 @@ func (s *session) openpgp(f file, subject trust.Artifact, asc *upstream.Response
 	}
 	if s.ring.Len() == 0 {
 		e := adapter.Doubtful(check, s.r, subject, trust.ReasonUnknownKey, "%s is signed with the key %s, and no key is pinned for %s; key servers are never asked, since anybody may put any name there", f.name, strings.Join(issuers, ", "), s.r.Package.FullName())
-		e.Remedy = "get the certificate from the project's own KEYS file and pin it for the group or artifact"
+		e.Remedy = pinned.Remedy(s.r.Package, issuers)
 		return finish(e)
 	}
 	if err := agrees(f, got, blobErr); err != nil {
@@ -320,7 +296,11 @@ func (s *session) openpgp(f file, subject trust.Artifact, asc *upstream.Response
 		if len(s.badKeys) > 0 {
 			err = fmt.Errorf("%w (pinned keys that could not be read: %d)", err, len(s.badKeys))
 		}
-		return finish(adapter.Unverified(check, s.r, subject, err))
+		e := adapter.Unverified(check, s.r, subject, err)
+		if e.Reason == trust.ReasonUnknownKey {
+			e.Remedy = pinned.Remedy(s.r.Package, issuers)
+		}
+		return finish(e)
 	}
 	signer := v.Signer()
 	if err := s.binding(f, blob); err != nil {

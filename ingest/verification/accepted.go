@@ -8,6 +8,7 @@ import (
 
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/keyfile"
 )
 
 // ErrRevoked marks a signer whom somebody revoked: no acceptance elsewhere and no
@@ -39,18 +40,28 @@ func AcceptedBy(ctx context.Context, s *store.Store, pkg trust.Package, now time
 		return nil, Keys{}, trust.Misconfigured("nobody is expected: give an identity with its issuer, or a key; the store accepts no signer")
 	}
 	var known Keys
+	var unread []error
 	for _, kind := range []trust.MaterialKind{trust.MaterialPublicKey, trust.MaterialOpenPGP, trust.MaterialX509Root} {
 		ms, err := s.Materials(ctx, kind, pkg)
 		if err != nil {
 			return nil, Keys{}, err
 		}
 		for _, m := range ms {
-			k, err := ParseKeys(m.Data)
-			if err != nil {
-				return nil, Keys{}, fmt.Errorf("key material %q of the store: %w", clip(m.Name), err)
+			keys, bad, err := keyfile.Parse(m.Data)
+			if err == nil && len(bad) > 0 {
+				err = bad[0]
 			}
-			known.Add(k)
+			if err != nil && len(keys) == 0 {
+				unread = append(unread, fmt.Errorf("key material %q of the store: %w", clip(m.Name), err))
+			}
+			for _, k := range keys {
+				known.add(k)
+			}
 		}
+	}
+	// One that cannot be read is an error about that one alone, unless it is all there is.
+	if known.Empty() && len(unread) > 0 {
+		return nil, Keys{}, unread[0]
 	}
 	return &storeAccepted{all: all, pkg: pkg, now: now}, known, nil
 }

@@ -1,24 +1,21 @@
 package verification
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/keyfile"
 	"github.com/headgate/headgate/trust/minisign"
 	"github.com/headgate/headgate/trust/openpgp"
-	"github.com/headgate/headgate/trust/sshsig"
 )
 
 // MaxKeyFile bounds a key file in bytes.
-const MaxKeyFile = openpgp.MaxKeyFile
+const MaxKeyFile = keyfile.MaxFile
 
 // Keys are public keys and certificates by the formats that they verify.
 type Keys struct {
@@ -45,99 +42,20 @@ func (k *Keys) Add(o Keys) {
 	k.Certificates = append(k.Certificates, o.Certificates...)
 }
 
-// ParseKeys reads a file with public keys of one kind: PEM or DER SPKI, X.509
-// certificates in PEM, minisign or signify, OpenSSH lines or an allowed_signers
-// file, OpenPGP certificates. A private key is refused, and so is a file with
-// anything in it that cannot be read.
+// ParseKeys reads a file with public keys, in any format that package keyfile
+// knows. A private key is refused, and so is a file with anything in it that
+// cannot be read.
 func ParseKeys(data []byte) (Keys, error) {
-	bad := func(format string, args ...any) (Keys, error) {
-		return Keys{}, trust.Misconfigured("reading the key file: "+format, args...)
+	keys, bad, err := keyfile.Parse(data)
+	if err != nil {
+		return Keys{}, err
 	}
-	if len(data) > MaxKeyFile {
-		return bad("%d bytes are more than %d", len(data), MaxKeyFile)
+	if len(bad) > 0 {
+		return Keys{}, bad[0]
 	}
-	text := bytes.TrimSpace(data)
-	switch {
-	case len(text) == 0:
-		return bad("it is empty")
-	case bytes.Contains(data, []byte("PRIVATE KEY-----")):
-		return bad("it holds a private key; verification needs the public one")
-	case bytes.HasPrefix(text, []byte("-----BEGIN PGP ")), len(data) > 1 && (data[0] == 0x98 || data[0] == 0x99 || data[0] == 0xc6):
-		certs, wrong, err := openpgp.ParseCertificates(data)
-		if err != nil {
-			return bad("%w", err)
-		}
-		if len(wrong) > 0 {
-			return bad("%w", wrong[0])
-		}
-		return Keys{OpenPGP: certs}, nil
-	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
-		return parsePEM(text)
-	case bytes.HasPrefix(text, []byte("untrusted comment:")), bytes.HasPrefix(text, []byte("RW")):
-		k, err := minisign.ParsePublicKey(data)
-		if err != nil {
-			return bad("%w", err)
-		}
-		return Keys{Minisign: []minisign.PublicKey{k}}, nil
-	case data[0] == 0x30:
-		pub, err := x509.ParsePKIXPublicKey(data)
-		if err != nil {
-			return bad("%w", err)
-		}
-		return Keys{Public: []crypto.PublicKey{pub}}, nil
-	}
-	return parseSSH(text)
-}
-
-func parsePEM(rest []byte) (Keys, error) {
 	var k Keys
-	for len(rest) > 0 {
-		block, more := pem.Decode(rest)
-		if block == nil || !bytes.HasPrefix(rest, []byte("-----BEGIN ")) {
-			return Keys{}, trust.Misconfigured("reading the key file: something in it is no PEM block")
-		}
-		switch block.Type {
-		case "PUBLIC KEY":
-			pub, err := x509.ParsePKIXPublicKey(block.Bytes)
-			if err != nil {
-				return Keys{}, trust.Misconfigured("reading the key file: %w", err)
-			}
-			k.Public = append(k.Public, pub)
-		case "CERTIFICATE":
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return Keys{}, trust.Misconfigured("reading the key file: %w", err)
-			}
-			k.Certificates = append(k.Certificates, c)
-		default:
-			return Keys{}, trust.Misconfigured("reading the key file: a PEM block %q is no public key", clip(block.Type))
-		}
-		rest = bytes.TrimSpace(more)
-	}
-	return k, nil
-}
-
-func parseSSH(text []byte) (Keys, error) {
-	var k Keys
-	for line := range strings.SplitSeq(string(text), "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		pub, err := sshsig.ParsePublicKey([]byte(line))
-		if err == nil {
-			k.SSH = append(k.SSH, pub)
-			continue
-		}
-		allowed, aerr := sshsig.ParseAllowedSigners([]byte(line))
-		if aerr != nil || len(allowed) != 1 {
-			return Keys{}, trust.Misconfigured("reading the key file: neither PEM, minisign, OpenPGP nor an SSH key: %w", err)
-		}
-		a := allowed[0]
-		if !a.ValidAfter.IsZero() || !a.ValidBefore.IsZero() || (len(a.Namespaces) > 0 && !a.Allows(firstPrincipal(a), sshsig.NamespaceFile, a.ValidAfter)) {
-			return Keys{}, trust.Misconfigured("reading the key file: an allowed signer with a time or another namespace cannot be judged: an SSH signature carries no time")
-		}
-		k.SSH = append(k.SSH, a.Key)
+	for _, key := range keys {
+		k.add(key)
 	}
 	if k.Empty() {
 		return Keys{}, trust.Misconfigured("reading the key file: no key in it")
@@ -145,13 +63,19 @@ func parseSSH(text []byte) (Keys, error) {
 	return k, nil
 }
 
-func firstPrincipal(a sshsig.AllowedSigner) string {
-	for _, p := range a.Principals {
-		if !strings.ContainsAny(p, "!*?") {
-			return p
-		}
+func (k *Keys) add(key keyfile.Key) {
+	switch {
+	case key.OpenPGP != nil:
+		k.OpenPGP = append(k.OpenPGP, key.OpenPGP)
+	case key.Minisign != nil:
+		k.Minisign = append(k.Minisign, *key.Minisign)
+	case key.SSH != nil:
+		k.SSH = append(k.SSH, key.SSH)
+	case key.Public != nil:
+		k.Public = append(k.Public, key.Public)
+	case key.Certificate != nil:
+		k.Certificates = append(k.Certificates, key.Certificate)
 	}
-	return "user"
 }
 
 // spki is the SHA-256 of a key's DER SPKI form, hex; empty for kinds without one.

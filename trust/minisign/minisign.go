@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/blake2b"
@@ -48,6 +49,11 @@ type PublicKey struct {
 
 // ID is the key id as minisign prints it.
 func (k PublicKey) ID() string { return fmt.Sprintf("%016X", binary.LittleEndian.Uint64(k.id[:])) }
+
+// String is the key as minisign shows it ("RWQ…").
+func (k PublicKey) String() string {
+	return base64.StdEncoding.EncodeToString(slices.Concat([]byte("Ed"), k.id[:], k.key))
+}
 
 // Public is the key itself.
 func (k PublicKey) Public() ed25519.PublicKey { return bytes.Clone(k.key) }

@@ -3,13 +3,16 @@ package openpgp
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
@@ -50,6 +53,36 @@ func (c *Certificate) Bytes() []byte { return bytes.Clone(c.raw) }
 // primary key's or a subkey's.
 func (c *Certificate) Has(fingerprint string) bool {
 	return c.prints[strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))]
+}
+
+// HasID reports whether the key id (16 hex digits, any case, spaces ignored) is
+// the primary key's or a subkey's. Key ids can be forged: this is for choosing
+// among keys that come from their owner.
+func (c *Certificate) HasID(id string) bool {
+	id = strings.ReplaceAll(id, " ", "")
+	n, err := strconv.ParseUint(id, 16, 64)
+	return err == nil && len(id) == 16 && c.ids[n]
+}
+
+// Unusable says why no signature that the certificate makes now would count: it
+// has expired or was revoked, or has no key for signing; nil if one would.
+// Signatures from before may still count.
+func (c *Certificate) Unusable(now time.Time) error {
+	e, err := readEntity(c.raw)
+	if err != nil {
+		return err
+	}
+	cfg := &packet.Config{Time: func() time.Time { return now }, MinRSABits: MinRSABits}
+	if e.Revoked(now) {
+		return fmt.Errorf("it was revoked")
+	}
+	if _, err := e.VerifyPrimaryKey(now, cfg); err != nil {
+		return err
+	}
+	if _, ok := e.SigningKey(now, cfg); !ok {
+		return fmt.Errorf("it has no key that may sign today")
+	}
+	return nil
 }
 
 // ParseCertificates reads all certificates of a file, binary or armoured; an
@@ -213,7 +246,7 @@ func parseCertificate(raw []byte) (*Certificate, error) {
 	}
 	e, err := readEntity(raw)
 	if err != nil {
-		return nil, trust.Undecidable(trust.ReasonMalformed, "reading an OpenPGP certificate: %w", err)
+		return nil, unreadable(raw, err)
 	}
 	c := &Certificate{
 		raw: bytes.Clone(raw), fingerprint: strings.ToUpper(hex.EncodeToString(e.PrimaryKey.Fingerprint)), created: e.PrimaryKey.CreationTime,
@@ -229,6 +262,20 @@ func parseCertificate(raw []byte) (*Certificate, error) {
 		c.userIDs = append(c.userIDs, id)
 	}
 	return c, nil
+}
+
+// unreadable says why a certificate cannot be read. The library passes over a
+// packet that it does not support and then misses it.
+func unreadable(raw []byte, err error) error {
+	_, first := packet.Read(bytes.NewReader(raw))
+	var u pgperrors.UnsupportedError
+	switch {
+	case errors.As(first, &u):
+		return trust.Undecidable(trust.ReasonUnsupported, "the OpenPGP certificate has a primary key of a kind that is not supported: %w", first)
+	case strings.Contains(err.Error(), "without any identities"):
+		return trust.Undecidable(trust.ReasonMalformed, "the OpenPGP certificate has no user id with a valid self-signature, so that nothing says how long it is valid (some key servers strip them): get it from its owner")
+	}
+	return trust.Undecidable(trust.ReasonMalformed, "reading an OpenPGP certificate: %w", err)
 }
 
 func readEntity(raw []byte) (e *pgp.Entity, err error) {
