@@ -179,7 +179,7 @@ vouches for them, is that signer accepted, and who decided so?`,
 	root.AddCommand(
 		c.checkCommand(), c.auditCommand(), c.whereCommand(), c.explainCommand(), c.initCommand(), c.policyCommand(), c.signersCommand(),
 		c.requestCommand(), c.requestsCommand(), c.approveCommand(), c.rejectCommand(),
-		c.signCommand(), c.verifyCommand(), c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
+		c.signCommand(), c.verifyCommand(), c.signBundleCommand(), c.verifyBundleCommand(), c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
 	)
 	wrapArgs(root)
 	return root

@@ -275,7 +275,7 @@ func (c *Command) verifyRoot(ctx context.Context, o *options) func() (*sigstore.
 		}
 		r := &roots{c: c, dir: filepath.Join(dir, "sigstore"), file: o.trustedRoot}
 		if o.trustedRoot != "" {
-			return r.named()
+			return c.namedRoot(o.trustedRoot)
 		}
 		st, err := r.store()
 		if err != nil {
@@ -302,6 +302,26 @@ func (c *Command) verifyRoot(ctx context.Context, o *options) func() (*sigstore.
 		}
 		return sigstore.LoadTrustedRoot(m.TrustedRoot, sigstore.RootOptions{Obtained: m.Obtained, Now: c.now()})
 	}
+}
+
+// namedRoot is the trusted root of a file that the user names for one question.
+// The file's time says when it was copied, not when it was current: its age is
+// said, and the answer is the user's to judge.
+func (c *Command) namedRoot(path string) (*sigstore.Root, error) {
+	b, err := readBounded(path, sigstore.MaxTrustedRoot)
+	if err != nil {
+		return nil, err
+	}
+	root, err := sigstore.LoadTrustedRoot(b, sigstore.RootOptions{Obtained: c.now(), Now: c.now()})
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := os.Stat(path); err == nil {
+		if old := c.now().Sub(fi.ModTime()); old > sigstore.DefaultMaxRootAge {
+			c.warn(fmt.Sprintf("the trusted root %s is a file of %s: keys that were replaced since then still count", path, fi.ModTime().UTC().Format(time.DateOnly)))
+		}
+	}
+	return root, nil
 }
 
 // upstreamClient is a client with the user's own network configuration, which

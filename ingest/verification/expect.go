@@ -41,6 +41,9 @@ type Expectation struct {
 	// Types are the predicate types that count; none means a signature or
 	// provenance (DefaultTypes).
 	Types []string
+	// AnyTypeUnsafe accepts attestations of every type, and does not read what they
+	// say about the artifact. It excludes Types.
+	AnyTypeUnsafe bool
 	// SelfHosted accepts builds on runners that are not the forge's own.
 	SelfHosted bool
 	// RequireLog refuses signatures by keys that are in no transparency log.
@@ -96,6 +99,8 @@ func (x *Expectation) Validate() error {
 		return trust.Misconfigured("a keyless identity needs its issuer, a certificate identity the root that it is under")
 	case len(x.Roots) > 0 && !identity && x.Accepted == nil:
 		return trust.Misconfigured("a root alone is no identity: everybody with a certificate under it would pass")
+	case x.AnyTypeUnsafe && len(x.Types) > 0:
+		return trust.Misconfigured("attestations of one type are expected, and any is accepted")
 	case slices.Contains(x.Types, ""):
 		return trust.Misconfigured("empty predicate type")
 	case x.mode() == byNothing:

@@ -87,7 +87,7 @@ func (t *target) parse(payload []byte) (sigstore.Statement, error) {
 // wanted type, and every one that is has to verify.
 func Verify(a *Artifact, docs []Document, x Expectation) ([]*Result, error) {
 	t := &target{artifact: a, types: x.Types, plain: len(x.Types) == 0}
-	if t.plain {
+	if t.plain && !x.AnyTypeUnsafe {
 		t.types = DefaultTypes
 	}
 	t.subjects = func(ss []sigstore.Subject) error { return matchSubjects(a, ss) }
@@ -286,7 +286,7 @@ func (t *target) bundle(b []byte, d Document, x *Expectation) (*Result, error) {
 			return nil, trust.Failure(trust.ReasonUntrustedSigner, "the bundle holds another certificate than the one that was given")
 		}
 	}
-	want := sigstore.Expectation{PredicateTypes: t.types, MessageSignature: t.plain, CheckSubjects: t.subjects, SelfHosted: x.SelfHosted, Folder: t.folder}
+	want := sigstore.Expectation{PredicateTypes: t.types, MessageSignature: t.plain, CheckSubjects: t.subjects, SelfHosted: x.SelfHosted, Folder: t.folder, AnyPredicateUnsafe: x.AnyTypeUnsafe}
 	if c.Payload == nil {
 		if !t.plain {
 			return nil, trust.Failure(trust.ReasonWrongPredicate, "bundle is a plain signature, an attestation is expected")
@@ -406,7 +406,11 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 			if rerr != nil {
 				return nil, rerr
 			}
-			v, err = sigstore.NewKeyVerifier(root, set, usage)
+			if x.mode() == byKey && x.Instance == "" && !c.Promised && len(c.Timestamps) == 0 {
+				v, err = sigstore.NewUntimedKeyVerifierUnsafe(root, set, usage)
+			} else {
+				v, err = sigstore.NewKeyVerifier(root, set, usage)
+			}
 		} else {
 			v, err = sigstore.NewPinnedKeyVerifierUnsafe(set, usage)
 		}
@@ -424,8 +428,12 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 		if st, ok := got.Statement(); ok {
 			r.Statement = &st
 		}
-		if c.Entries == 0 && r.SignedAt.IsZero() {
+		switch {
+		case !r.SignedAt.IsZero():
+		case c.Entries == 0:
 			r.Notes = append(r.Notes, "signed by a key alone: no log entry, and nobody witnessed when")
+		default:
+			r.Notes = append(r.Notes, "a log holds the signature, and nobody witnessed when it was made")
 		}
 		if r.AcceptedBy, err = x.acceptKey(r); err != nil {
 			return nil, err

@@ -26,6 +26,21 @@ func NewPinnedKeyVerifierUnsafe(keys *KeySet, usage string) (*Verifier, error) {
 	return v, nil
 }
 
+// NewUntimedKeyVerifierUnsafe verifies bundles that a key of the set signed and
+// that a log of the root holds, where nobody signed the time: a stolen key can
+// back-date. It is for keys that count whatever the time.
+func NewUntimedKeyVerifierUnsafe(r *Root, keys *KeySet, usage string) (*Verifier, error) {
+	if !keys.Has(usage) {
+		return nil, misuse("no key for %q", usage)
+	}
+	v, err := newVerifier(InstanceKeys, r, keys, usage, true, verify.WithTransparencyLog(threshold), verify.WithNoObserverTimestamps())
+	if err != nil {
+		return nil, err
+	}
+	v.untimed = true
+	return v, nil
+}
+
 // Content is what a bundle states, before anything vouches for it: for
 // choosing keys and for display.
 type Content struct {
@@ -33,6 +48,7 @@ type Content struct {
 	Hint        string // of the key
 	Payload     []byte // in-toto statement; nil for a plain signature
 	Entries     int    // log entries
+	Promised    bool   // a log promised to hold one, and said when
 	Timestamps  [][]byte
 	Signature   []byte
 	// Digest is what a plain signature says that it is over.
@@ -52,6 +68,9 @@ func Peek(b []byte, folder bool) (c Content, err error) {
 		return Content{}, err
 	}
 	c = Content{Hint: e.hint, Payload: bytes.Clone(e.payload), Entries: len(e.entries)}
+	for _, entry := range e.entries {
+		c.Promised = c.Promised || entry.HasInclusionPromise()
+	}
 	if e.cert != nil {
 		c.Certificate = bytes.Clone(e.cert.Raw)
 	}

@@ -54,3 +54,34 @@ func VerifyTimestamp(response, signature []byte, r *Root, chain []*x509.Certific
 	}
 	return time.Time{}, failed(trust.ReasonBadSignature, "verifying timestamp: by no known timestamp authority over this signature: %w", err)
 }
+
+// everyTimestamp demands that no timestamp of the bundle which an authority of
+// the root signed lies outside the signer's validity. The library takes the first
+// of an authority and passes over its others.
+func (v *Verifier) everyTimestamp(e *entity, signer trust.Signer) error {
+	stamps, err := e.Bundle.Timestamps()
+	if err != nil {
+		return unreachable(trust.ReasonMalformed, "reading bundle: %w", err)
+	}
+	if len(stamps) < 2 {
+		return nil // the one that there is was judged
+	}
+	sc, err := e.SignatureContent()
+	if err != nil {
+		return unreachable(trust.ReasonMalformed, "reading bundle: %w", err)
+	}
+	within := func(t time.Time) bool { return true }
+	if e.cert != nil {
+		within = func(t time.Time) bool { return !t.Before(e.cert.NotBefore) && !t.After(e.cert.NotAfter) }
+	} else if k, ok := v.keys.Find(signer.KeyID, v.usage); ok {
+		within = k.ValidAt
+	}
+	for _, raw := range stamps {
+		for _, a := range v.material.TimestampingAuthorities() {
+			if t, err := a.Verify(raw, sc.Signature()); err == nil && !within(t.Time) {
+				return failed(trust.ReasonKeyOutsideWindow, "one of %d timestamps is of %s, outside the signer's validity", len(stamps), t.Time.UTC().Format(time.RFC3339))
+			}
+		}
+	}
+	return nil
+}

@@ -46,6 +46,8 @@ type Verifier struct {
 	rules    *Rules // nil for the public-good instance
 	// pinned marks a verifier that proves a key's signature and nothing else.
 	pinned bool
+	// untimed marks one that asks for no signed time.
+	untimed bool
 	// prehash verifies plain signatures of Ed25519 keys, which are made over a
 	// hash (Ed25519ph); nil where there are no keys.
 	prehash *verify.Verifier
@@ -144,6 +146,9 @@ type Expectation struct {
 	// PredicateTypes are the predicate types allowed. Empty means that no
 	// statement is accepted at all.
 	PredicateTypes []string
+	// AnyPredicateUnsafe accepts statements of every predicate type and does not read
+	// their predicates: what is proved is who signed a statement about the artifact, and not what it says.
+	AnyPredicateUnsafe bool
 	// MessageSignature allows a plain signature over the artifact, without statement.
 	MessageSignature bool
 	// Identity says who must have signed.
@@ -252,10 +257,13 @@ func (x Expectation) validate(v *Verifier) error {
 	if x.CheckSubjects == nil && x.Artifact.Strongest().IsZero() {
 		return misuse("no strong digest of the artifact")
 	}
-	if len(x.PredicateTypes) == 0 && !x.MessageSignature {
+	if x.AnyPredicateUnsafe && len(x.PredicateTypes) > 0 {
+		return misuse("predicate types are expected, and any is accepted")
+	}
+	if len(x.PredicateTypes) == 0 && !x.MessageSignature && !x.AnyPredicateUnsafe {
 		return misuse("neither a predicate type nor a message signature is allowed")
 	}
-	if len(x.PredicateTypes) > 0 && x.SubjectName == nil && x.CheckSubjects == nil {
+	if (len(x.PredicateTypes) > 0 || x.AnyPredicateUnsafe) && x.SubjectName == nil && x.CheckSubjects == nil {
 		return misuse("nothing judges the subject's name")
 	}
 	if slices.Contains(x.PredicateTypes, "") {
@@ -364,6 +372,9 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 	if err != nil {
 		return Verified{}, v.explain(ent, err)
 	}
+	if err := v.everyTimestamp(ent, out.signer); err != nil {
+		return Verified{}, err
+	}
 	for _, t := range res.VerifiedTimestamps {
 		by := "timestamp-authority"
 		if t.Type == "Tlog" {
@@ -371,7 +382,7 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 		}
 		out.times = append(out.times, SignedTime{Time: t.Timestamp, By: by, URI: t.URI})
 	}
-	if len(out.times) == 0 && !v.pinned {
+	if len(out.times) == 0 && !v.pinned && !v.untimed {
 		return Verified{}, failed(trust.ReasonBadSignature, "no signed time in the bundle")
 	}
 	if v.logs {
@@ -382,14 +393,14 @@ func (v *Verifier) verify(b []byte, want Expectation) (Verified, error) {
 
 	// For what: from here on the bytes are authentic.
 	if ent.payload != nil {
-		if !slices.Contains(want.PredicateTypes, statement.PredicateType) {
+		if !want.AnyPredicateUnsafe && !slices.Contains(want.PredicateTypes, statement.PredicateType) {
 			return Verified{}, failed(trust.ReasonWrongPredicate, "attestation is of type %q, expected %s", clip(statement.PredicateType), strings.Join(want.PredicateTypes, " or "))
 		}
 		if err := want.checkSubjects(statement.Subjects); err != nil {
 			return Verified{}, err
 		}
 		out.statement = &statement
-		if ent.cert != nil && (statement.PredicateType == PredicateProvenance02 || statement.PredicateType == PredicateProvenance1) {
+		if !want.AnyPredicateUnsafe && ent.cert != nil && (statement.PredicateType == PredicateProvenance02 || statement.PredicateType == PredicateProvenance1) {
 			p, err := checkProvenance(statement, out.signer)
 			if err != nil {
 				return Verified{}, err

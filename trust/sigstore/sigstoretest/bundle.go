@@ -67,6 +67,7 @@ const (
 	FaultCheckpointHint     Fault = "checkpoint-key-hint"    // signature under another key hint
 	FaultCheckpointForeign  Fault = "checkpoint-foreign-log" // signed by a witness alone, not by the log
 
+	FaultLateTimestamp   Fault = "late-timestamp"   // a second timestamp, from after the certificate's end
 	FaultTimestampWindow Fault = "timestamp-window" // stamped before the authority was valid; no promise
 	FaultTwoSignatures   Fault = "two-signatures"   // envelope with two signatures
 )
@@ -286,7 +287,11 @@ func (w *World) Bundle(o Options) []byte {
 		case FaultTimestamp:
 			over = append([]byte("x"), sig...)
 		}
-		material["timestampVerificationData"] = obj{"rfc3161Timestamps": []any{obj{"signedTimestamp": w.stamp(over, at, leaf, key)}}}
+		stamps := []any{obj{"signedTimestamp": w.stamp(over, at, leaf, key)}}
+		if o.Fault == FaultLateTimestamp {
+			stamps = append(stamps, obj{"signedTimestamp": w.stamp(over, at.Add(24*time.Hour), leaf, key)})
+		}
+		material["timestampVerificationData"] = obj{"rfc3161Timestamps": stamps}
 	}
 	return w.json(doc)
 }
