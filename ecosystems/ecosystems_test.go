@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/debian"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/trust"
@@ -81,5 +85,37 @@ func TestSettingsNameWhatIsWrong(t *testing.T) {
 	}
 	if _, err := SettingsOf(getenv(map[string]string{"GOENV": "off"}), nil, home); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestEveryAdapterRunsTheSuite: an adapter without the shared scenarios is one
+// that nobody has attacked. The suite itself fails for a scenario that a fixture
+// forgets.
+func TestEveryAdapterRunsTheSuite(t *testing.T) {
+	s, err := SettingsOf(getenv(map[string]string{"GOENV": "off", debian.EnvApt: "off"}), nil, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := upstream.New(upstream.Config{Getenv: getenv(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := All(Config{Getter: c, Clock: time.Now, State: &adaptertest.State{}, Settings: s, NPM: func() npm.Trust { return npm.Trust{} },
+		Sigstore: func(context.Context, trust.Package) (*sigstore.Verifier, error) { return nil, errors.New("none") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range l {
+		dir := path.Base(reflect.TypeOf(a).Elem().PkgPath())
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: no tests in %s: %v", a.Describe().Name, dir, err)
+		}
+		if !slices.ContainsFunc(files, func(f string) bool {
+			b, err := os.ReadFile(f)
+			return err == nil && strings.Contains(string(b), "adaptertest.Run(t,")
+		}) {
+			t.Errorf("%s: no test in %s runs the shared suite", a.Describe().Name, dir)
+		}
 	}
 }

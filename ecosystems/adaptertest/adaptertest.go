@@ -23,7 +23,7 @@ import (
 // Scenario is one way in which an upstream behaves.
 type Scenario string
 
-// Scenarios. The first seven are the fixture's to build; the others Env.Serve
+// Scenarios. The first nine are the fixture's to build; the others Env.Serve
 // makes around the handler of the right answers.
 const (
 	Right         Scenario = "right"          // everything as it should be
@@ -33,6 +33,8 @@ const (
 	Stripped      Scenario = "stripped"       // the release without any of its evidence
 	ForeignSigner Scenario = "foreign-signer" // evidence by a key or identity that nobody knows
 	Duplicate     Scenario = "duplicate"      // two of what there should be one of, that disagree
+	Expired       Scenario = "expired"        // evidence by a key or certificate that had run out, or an index that has
+	Replayed      Scenario = "replayed"       // sound evidence of an earlier state: of what was published here before
 
 	Malformed   Scenario = "malformed"    // every answer is no document at all
 	Endless     Scenario = "endless"      // every answer goes on for ever
@@ -43,7 +45,7 @@ const (
 
 // Scenarios returns all scenarios in the order in which Run goes through them.
 func Scenarios() []Scenario {
-	return []Scenario{Right, WrongName, WrongVersion, WrongDigest, Stripped, ForeignSigner, Duplicate, Malformed, Endless, Slow, Redirected, RateLimited}
+	return []Scenario{Right, WrongName, WrongVersion, WrongDigest, Stripped, ForeignSigner, Duplicate, Expired, Replayed, Malformed, Endless, Slow, Redirected, RateLimited}
 }
 
 // Token is the credential that Env.Getter has for the served hosts.
@@ -90,6 +92,8 @@ var expectations = map[Scenario]Expectation{
 	Stripped:      {Some: []trust.Outcome{trust.Absent, trust.Unreachable, trust.Failed}},
 	ForeignSigner: {Some: []trust.Outcome{trust.Failed, trust.Unreachable}},
 	Duplicate:     {Some: []trust.Outcome{trust.Failed, trust.Unreachable}},
+	Expired:       {Some: []trust.Outcome{trust.Failed, trust.Unreachable}},
+	Replayed:      {Some: []trust.Outcome{trust.Failed, trust.Unreachable}},
 	Malformed:     {Some: []trust.Outcome{trust.Unreachable}, Never: []trust.Outcome{trust.Failed}, Reasons: []trust.Reason{trust.ReasonMalformed}},
 	Endless:       {Some: []trust.Outcome{trust.Unreachable}, Never: []trust.Outcome{trust.Failed}, Reasons: []trust.Reason{trust.ReasonTooLarge}},
 	Slow:          {Some: []trust.Outcome{trust.Unreachable}, Never: []trust.Outcome{trust.Failed}, Reasons: []trust.Reason{trust.ReasonNetwork}},

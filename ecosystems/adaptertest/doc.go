@@ -14,6 +14,8 @@
 //				case adaptertest.Stripped:      up.removeSignatures()
 //				case adaptertest.ForeignSigner: up.signWith(strangersKey)
 //				case adaptertest.Duplicate:     up.serveTwoSignatures()
+//				case adaptertest.Expired:       up.signWith(expiredKey)
+//				case adaptertest.Replayed:      up.serveEarlierState()
 //				}
 //				base := env.Serve(up)
 //				return adaptertest.World{
@@ -36,5 +38,6 @@
 // check that Describe does not name; errors other than a cancelled context's;
 // panics; credentials at a foreign host. Where an ecosystem rightly answers in
 // another way, Fixture.Expect says so for that scenario; where a scenario cannot
-// exist, Fixture.Skip says why.
+// exist, Fixture.Skip says why. A scenario that Build forgets is served right, so
+// that its evidence is verified and the suite fails: no row can be missing.
 package adaptertest

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/adaptertest"
@@ -28,11 +29,12 @@ type toy struct {
 // statement is what the toy registry signs.
 type statement struct {
 	Name, Version, SHA256 string
+	Until                 time.Time
 	Signatures            [][]byte
 }
 
 func (s statement) signed() []byte {
-	return fmt.Appendf(nil, "%q %q %q", s.Name, s.Version, s.SHA256)
+	return fmt.Appendf(nil, "%q %q %q %d", s.Name, s.Version, s.SHA256, s.Until.Unix())
 }
 
 func (a toy) Describe() adapter.Description {
@@ -66,6 +68,8 @@ func (a toy) Collect(ctx context.Context, req adapter.Request) (adapter.Result, 
 		return done(trust.Failed, trust.ReasonDuplicate, "two signatures")
 	case !ed25519.Verify(a.key, s.signed(), s.Signatures[0]):
 		return done(trust.Failed, trust.ReasonBadSignature, "signature does not verify")
+	case s.Until.Before(adaptertest.Now):
+		return done(trust.Unreachable, trust.ReasonExpiredRoot, "the statement has expired")
 	case s.Name != c.Release.Package.Name:
 		return done(trust.Failed, trust.ReasonWrongName, "signed for "+s.Name)
 	case s.Version != c.Release.Version:
@@ -89,13 +93,15 @@ func TestToy(t *testing.T) {
 				t.Fatal(err)
 			}
 			sum := sha256.Sum256([]byte("artifact"))
-			s := statement{Name: "left", Version: "1.0", SHA256: hex.EncodeToString(sum[:])}
+			s := statement{Name: "left", Version: "1.0", Until: adaptertest.Now, SHA256: hex.EncodeToString(sum[:])}
 			switch env.Scenario {
 			case adaptertest.WrongName:
 				s.Name = "right"
 			case adaptertest.WrongVersion:
 				s.Version = "2.0"
-			case adaptertest.WrongDigest:
+			case adaptertest.Expired:
+				s.Until = adaptertest.Now.Add(-time.Second)
+			case adaptertest.WrongDigest, adaptertest.Replayed: // what was published before
 				s.SHA256 = hex.EncodeToString(make([]byte, 32))
 			case adaptertest.ForeignSigner:
 				if _, key, err = ed25519.GenerateKey(nil); err != nil {

@@ -65,6 +65,8 @@ func build(t testing.TB, env *adaptertest.Env) adaptertest.World {
 		locked = digestOf("old") // the digest of another version of the crate
 	case adaptertest.Stripped:
 		g.index = old
+	case adaptertest.Replayed: // the index as it was when the version had other bytes
+		g.index = old + line("leftpad", "1.2.0", digestOf("earlier"), false, "2026-02-01T00:00:00Z")
 	case adaptertest.Duplicate:
 		g.index += line("leftpad", "1.2.0", digestOf("other"), false, "2026-02-01T00:00:00Z")
 	}
@@ -85,7 +87,10 @@ func TestAdapter(t *testing.T) {
 		Expect: map[adaptertest.Scenario]adaptertest.Expectation{
 			adaptertest.Stripped: {Some: []trust.Outcome{trust.Unreachable}, Reasons: []trust.Reason{trust.ReasonNotFound}},
 		},
-		Skip: map[adaptertest.Scenario]string{adaptertest.ForeignSigner: "crate registries sign nothing"},
+		Skip: map[adaptertest.Scenario]string{
+			adaptertest.ForeignSigner: "crate registries sign nothing",
+			adaptertest.Expired:       "nothing is signed that could run out",
+		},
 	})
 }
 

@@ -197,12 +197,18 @@ func (a *archive) healthy() {
 	a.files["/debian/"+debPath] = deb
 }
 
-func (a *archive) adapter(env *adaptertest.Env, keys ...*pgp.Entity) *Adapter {
-	a.t.Helper()
+// serve starts the archive's server, once.
+func (a *archive) serve(env *adaptertest.Env) string {
 	if a.base == "" {
 		a.env, a.base = env, env.Serve(a)
 	}
-	env, base := a.env, a.base
+	return a.base
+}
+
+func (a *archive) adapter(env *adaptertest.Env, keys ...*pgp.Entity) *Adapter {
+	a.t.Helper()
+	base := a.serve(env)
+	env = a.env
 	file := filepath.Join(a.t.TempDir(), "keyring.gpg")
 	var b []byte
 	for _, k := range keys {
@@ -248,6 +254,12 @@ func TestAdapter(t *testing.T) {
 				}
 			case adaptertest.ForeignSigner:
 				keys = []*pgp.Entity{key(t)}
+			case adaptertest.Expired:
+				a.publish("/debian/", "bookworm-updates", header("bookworm-updates", "Valid-Until: Mon, 01 Jun 2026 11:59:59 UTC\n"), ".gz", stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb))
+			case adaptertest.Replayed: // an index from before the one that was seen last
+				if ok, err := env.State.Swap(t.Context(), "debian "+a.serve(env)+"/debian/ bookworm-updates", nil, []byte("2026-06-01T11:00:00Z")); err != nil || !ok {
+					t.Fatal(ok, err)
+				}
 			case adaptertest.Duplicate:
 				updates(stanzaOf("openssl", "3.0.1-1", "amd64", debPath, deb) + stanzaOf("openssl", "3.0.1-1", "amd64", debPath, []byte("other")))
 			}

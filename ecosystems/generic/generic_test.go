@@ -202,6 +202,10 @@ func TestSigstore(t *testing.T) {
 				f.Repository = "evil/tool"
 			case adaptertest.Duplicate:
 				fault = sigstoretest.FaultTwoSignatures
+			case adaptertest.Expired:
+				fault = sigstoretest.FaultExpired
+			case adaptertest.Replayed: // of the file that was here before
+				msg = "the earlier tool's bytes"
 			}
 			h := host{tool: bytez, tool + ".sigstore.json": provenance(w, name, msg, f, fault)}
 			if env.Scenario == adaptertest.Stripped {
@@ -235,6 +239,8 @@ func TestSignedChecksums(t *testing.T) {
 				by = newSigner(t)
 			case adaptertest.Duplicate:
 				list += line("other bytes", "tool.tar.gz")
+			case adaptertest.Replayed:
+				list = line("the earlier tool's bytes", "tool.tar.gz")
 			}
 			h := host{tool: bytez, "/SUMS": list, "/SUMS.minisig": by.minisign(list, "sums")}
 			if env.Scenario == adaptertest.Stripped {
@@ -242,6 +248,7 @@ func TestSignedChecksums(t *testing.T) {
 			}
 			return h.at(t, env, s, Download{URL: tool, Checksums: "/SUMS", Minisign: s.key()})
 		},
+		Skip: map[adaptertest.Scenario]string{adaptertest.Expired: "keys of minisign have no end"},
 		Expect: map[adaptertest.Scenario]adaptertest.Expectation{
 			// A list that does not name the file says nothing about it.
 			adaptertest.WrongName:    {Some: []trust.Outcome{trust.Absent, trust.Failed}},
@@ -256,7 +263,7 @@ func TestDigest(t *testing.T) {
 		Build: func(t testing.TB, env *adaptertest.Env) adaptertest.World {
 			h, d := host{tool: bytez}, Download{URL: tool, Name: "tool", Version: "1.2.0", Digest: sum(bytez)}
 			switch env.Scenario {
-			case adaptertest.WrongDigest:
+			case adaptertest.WrongDigest, adaptertest.Replayed:
 				h[tool] = "other bytes"
 			case adaptertest.Stripped:
 				delete(h, tool)
@@ -273,7 +280,7 @@ func TestDigest(t *testing.T) {
 			}
 			return w
 		},
-		Skip: map[adaptertest.Scenario]string{adaptertest.ForeignSigner: "a digest has no signer"},
+		Skip: map[adaptertest.Scenario]string{adaptertest.ForeignSigner: "a digest has no signer", adaptertest.Expired: "a digest has no end"},
 		Expect: map[adaptertest.Scenario]adaptertest.Expectation{
 			// Any bytes are a document; these are just not the ones that are expected.
 			adaptertest.Malformed: {Some: []trust.Outcome{trust.Failed}, Reasons: []trust.Reason{trust.ReasonWrongDigest}},

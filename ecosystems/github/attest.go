@@ -72,15 +72,25 @@ func (q *question) attestations(ctx context.Context) {
 		bundles = append(bundles, bs...)
 	}
 	q.release(ctx, q.locked, bundles, tags, func(ss []sigstore.Subject) error {
-		for _, s := range ss {
-			for _, alg := range []trust.Algorithm{trust.GitCommit, trust.SHA1, trust.SHA256} {
-				if d := s.Digests.Get(alg); s.Name == "" && !d.IsZero() && slices.Contains(subjects, d.Value) {
-					return nil
-				}
-			}
+		if slices.ContainsFunc(objects(ss), func(o string) bool { return slices.Contains(subjects, o) }) {
+			return nil
 		}
 		return sigstore.NameError(trust.ReasonWrongSubject, "the release attestation is about another commit than %s", q.commit)
 	})
+}
+
+// objects are the git objects among the subjects of a release attestation: what
+// the tag pointed at when the release was made. Files have names.
+func objects(ss []sigstore.Subject) []string {
+	var out []string
+	for _, s := range ss {
+		for _, alg := range []trust.Algorithm{trust.GitCommit, trust.SHA1, trust.SHA256} {
+			if d := s.Digests.Get(alg); s.Name == "" && !d.IsZero() {
+				out = append(out, d.Value)
+			}
+		}
+	}
+	return out
 }
 
 // asset verifies what was signed about one file of a release.
@@ -297,6 +307,13 @@ func (q *question) judgeRelease(got sigstore.Verified, tags []string) error {
 		return trust.Undecidable(trust.ReasonMalformed, "the release attestation names the tags %.100q and %.100q", p.Tag, r.Version)
 	case !slices.Contains(tags, r.Version):
 		return trust.Failure(trust.ReasonWrongVersion, "the release attestation is for tag %.100q", r.Version)
+	}
+	// The tag of an immutable release stays where it is. The API does not show the
+	// objects of annotated tags, git does.
+	if at, ok := q.refs.tags[r.Version]; ok && q.refs.objects {
+		if os := objects(st.Subjects); len(os) > 0 && !slices.Contains(os, at.object) && !slices.Contains(os, at.commit) {
+			return trust.Failure(trust.ReasonWrongDigest, "the release attestation is about the tag %s at %s, and the tag is at %s now", r.Version, os[0], at.commit)
+		}
 	}
 	return nil
 }

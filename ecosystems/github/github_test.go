@@ -238,6 +238,7 @@ type attested struct {
 	signer                       *sigstoretest.World
 	san                          string
 	predicate                    string
+	fault                        sigstoretest.Fault
 }
 
 func (at attested) bundle() json.RawMessage {
@@ -250,15 +251,15 @@ func (at attested) bundle() json.RawMessage {
 	if err != nil {
 		panic(err)
 	}
-	return at.signer.Bundle(sigstoretest.Options{Statement: statement, Private: true, Identity: sigstoretest.Identity{URI: at.san}})
+	return at.signer.Bundle(sigstoretest.Options{Statement: statement, Private: true, Identity: sigstoretest.Identity{URI: at.san}, Fault: at.fault})
 }
 
 func genuine(rs roots) attested {
-	return attested{"Acme/widget", "v1.2.0", tagOne, hex.EncodeToString(assetSum[:]), rs.github, "https://dotcom.releases.github.com", PredicateRelease02}
+	return attested{"Acme/widget", "v1.2.0", tagOne, hex.EncodeToString(assetSum[:]), rs.github, "https://dotcom.releases.github.com", PredicateRelease02, ""}
 }
 
-func provenance(w *sigstoretest.World, flow sigstoretest.Workflow, name, content string) json.RawMessage {
-	return w.Bundle(sigstoretest.Options{Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(name, []byte(content)))})
+func provenance(w *sigstoretest.World, flow sigstoretest.Workflow, name, content string, fault sigstoretest.Fault) json.RawMessage {
+	return w.Bundle(sigstoretest.Options{Fault: fault, Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(name, []byte(content)))})
 }
 
 func TestCommits(t *testing.T) {
@@ -277,10 +278,16 @@ func TestCommits(t *testing.T) {
 				c = component(t, gone)
 			case adaptertest.Duplicate:
 				f.lines = append(f.lines, tip+" refs/tags/v1")
+			case adaptertest.Replayed: // the repository as it was before the commit
+				f.lines = []string{ancient + " HEAD\x00symref=HEAD:refs/heads/main", ancient + " refs/heads/main"}
+				f.compares[ancient+"..."+tagged] = "ahead"
 			}
 			return f.at(t, env, newRoots(t), c, false)
 		},
-		Skip: map[adaptertest.Scenario]string{adaptertest.ForeignSigner: "a commit is named, not signed"},
+		Skip: map[adaptertest.Scenario]string{
+			adaptertest.ForeignSigner: "a commit is named, not signed",
+			adaptertest.Expired:       "a commit has no end",
+		},
 	})
 }
 
@@ -298,16 +305,20 @@ func TestReleases(t *testing.T) {
 				at.tag, flow.Ref = "v1.1.0", "refs/tags/v1.1.0"
 			case adaptertest.WrongDigest:
 				at.sum, content = hex.EncodeToString(make([]byte, 32)), "other bytes"
+			case adaptertest.Expired:
+				at.fault = sigstoretest.FaultExpired
+			case adaptertest.Replayed: // of the commit and the file that the tag had before
+				at.commit, content = ancient, "the earlier file"
 			case adaptertest.ForeignSigner:
 				at.signer, signer = sigstoretest.New(t, adaptertest.Now), sigstoretest.New(t, adaptertest.Now)
 			}
-			f.bundles[sum] = []json.RawMessage{at.bundle(), provenance(signer, flow, name, content)}
+			f.bundles[sum] = []json.RawMessage{at.bundle(), provenance(signer, flow, name, content, at.fault)}
 			switch env.Scenario {
 			case adaptertest.Stripped:
 				f.bundles = nil
 			case adaptertest.Duplicate:
 				flow.Path = ".github/workflows/other.yml"
-				f.bundles[sum] = append(f.bundles[sum], at.bundle(), provenance(signer, flow, name, content))
+				f.bundles[sum] = append(f.bundles[sum], at.bundle(), provenance(signer, flow, name, content, at.fault))
 			}
 			c := sbom.Component{Release: release(t, "pkg:github/acme/widget@v1.2.0"), Kind: sbom.KindRegistry,
 				Artifacts: []trust.Artifact{{Name: "widget.tar.gz", Digests: trust.Digests{trust.DigestOf(trust.SHA256, assetSum[:])}}}}
@@ -658,11 +669,11 @@ func TestThreat016ReusableWorkflow(t *testing.T) {
 	rs := newRoots(t)
 	builder := "https://github.com/acme/widget/.github/workflows/build.yml@refs/tags/v1"
 	own := sigstoretest.Workflow{Repository: "acme/widget", Ref: "refs/tags/v1.2.0", Builder: builder}
-	if e := ofAsset(t, rs, provenance(rs.public, own, "widget.tar.gz", asset)); e.Outcome != trust.Verified {
+	if e := ofAsset(t, rs, provenance(rs.public, own, "widget.tar.gz", asset, "")); e.Outcome != trust.Verified {
 		t.Errorf("%+v", e)
 	}
 	foreign := sigstoretest.Workflow{Repository: "evil/widget", RepoID: "9", OwnerID: "8", Ref: "refs/tags/v1.2.0", Builder: builder}
-	if e := ofAsset(t, rs, provenance(rs.public, foreign, "widget.tar.gz", asset)); e.Outcome != trust.Failed || e.Reason != trust.ReasonWrongName {
+	if e := ofAsset(t, rs, provenance(rs.public, foreign, "widget.tar.gz", asset, "")); e.Outcome != trust.Failed || e.Reason != trust.ReasonWrongName {
 		t.Errorf("%+v", e)
 	}
 }
@@ -670,8 +681,8 @@ func TestThreat016ReusableWorkflow(t *testing.T) {
 func TestThreat020OneBadAttestationAmongGood(t *testing.T) {
 	rs := newRoots(t)
 	flow := sigstoretest.Workflow{Repository: "acme/widget", Ref: "refs/tags/v1.2.0"}
-	good := provenance(rs.public, flow, "widget.tar.gz", asset)
-	bad := provenance(sigstoretest.New(t, adaptertest.Now), flow, "widget.tar.gz", asset)
+	good := provenance(rs.public, flow, "widget.tar.gz", asset, "")
+	bad := provenance(sigstoretest.New(t, adaptertest.Now), flow, "widget.tar.gz", asset, "")
 	for _, order := range [][]json.RawMessage{{good, bad}, {bad, good}} {
 		if e := ofAsset(t, rs, order...); e.Outcome != trust.Failed {
 			t.Errorf("%+v", e)

@@ -32,6 +32,8 @@ type advertisement struct {
 	pulls       map[string]string // commit → number of the pull request whose tip it is
 	// incomplete: there are more refs than these.
 	incomplete bool
+	// objects: what tags point at is known apart from the commits they lead to.
+	objects bool
 }
 
 func newAdvertisement() *advertisement {
@@ -46,6 +48,7 @@ func malformed(format string, args ...any) error {
 // (https://git-scm.com/docs/gitprotocol-http, protocol version 0).
 func parseAdvertisement(b []byte) (*advertisement, error) {
 	out := newAdvertisement()
+	out.objects = true
 	section, n, last := 0, 0, ""
 	for len(b) > 0 {
 		if len(b) < 4 {

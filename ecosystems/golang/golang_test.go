@@ -96,8 +96,21 @@ func TestAdapter(t *testing.T) {
 				w.records[m] = fmt.Sprintf("%s %s %s\n", m.Path, m.Version, zero) + w.record(m)
 			}
 			a := w.adapter(env)
+			if env.Scenario == adaptertest.Replayed {
+				// The database goes on from before the record that it has shown already.
+				if _, err := a.Collect(t.Context(), adapter.Request{Component: c}); err != nil {
+					t.Fatal(err)
+				}
+				w.db = w.newDB()
+				w.records[m] = strings.ReplaceAll(w.record(old), old.Version, m.Version)
+				var err error
+				if a, err = New(Config{Getter: env.Getter(), State: env.State, Env: a.env}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			return adaptertest.World{Adapter: a, Request: adapter.Request{Component: c}, Artifact: c.Artifacts[0], Bytes: w.zip(m)}
 		},
+		Skip: map[adaptertest.Scenario]string{adaptertest.Expired: "the key of a checksum database has no end, and its tree only grows"},
 	})
 }
 

@@ -49,9 +49,20 @@ func public(e *pgp.Entity) []byte {
 	return b.Bytes()
 }
 
-func prov(e *pgp.Entity, name, version, file string, chart []byte) []byte {
+// lived is a key that ends some time after it was made.
+func lived(d time.Duration) *pgp.Entity {
+	cfg := *pgpConfig
+	cfg.KeyLifetimeSecs = uint32(d / time.Second)
+	return must(pgp.NewEntity("A", "", "a@example.com", &cfg))
+}
+
+func prov(e *pgp.Entity, name, version, file string, chart []byte, at ...time.Time) []byte {
 	var b bytes.Buffer
-	w := must(clearsign.Encode(&b, e.PrivateKey, pgpConfig))
+	cfg := *pgpConfig
+	if len(at) > 0 {
+		cfg.Time = func() time.Time { return at[0] }
+	}
+	w := must(clearsign.Encode(&b, e.PrivateKey, &cfg))
 	fmt.Fprintf(w, "name: %s\nversion: %s\n\n...\nfiles:\n  %s: %s\n", name, version, file, sha(chart))
 	if err := w.Close(); err != nil {
 		panic(err)
@@ -160,6 +171,12 @@ func TestAdapter(t *testing.T) {
 				delete(w.files, provPath)
 			case adaptertest.ForeignSigner:
 				w.files[provPath] = prov(entity(), "widget", "1.2.0", "widget-1.2.0.tgz", widget("1.2.0"))
+			case adaptertest.Expired:
+				short := lived(time.Hour)
+				w.material = pins{public(short)}
+				w.files[provPath] = prov(short, "widget", "1.2.0", "widget-1.2.0.tgz", widget("1.2.0"), adaptertest.Now)
+			case adaptertest.Replayed: // of the archive that was here before
+				w.files[provPath] = prov(w.alice, "widget", "1.2.0", "widget-1.2.0.tgz", []byte("earlier"))
 			case adaptertest.Duplicate:
 				w.files[provPath] = append(w.files[provPath], prov(w.alice, "widget", "1.2.0", "widget-1.2.0.tgz", []byte("other"))...)
 			}

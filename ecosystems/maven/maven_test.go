@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -58,6 +59,21 @@ func public(e *pgp.Entity) []byte {
 func detach(msg []byte, es ...*pgp.Entity) []byte {
 	var b bytes.Buffer
 	if err := pgp.DetachSign(&b, es, bytes.NewReader(msg), pgpConfig); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// late is a signature by a key whose end the signer does not care about.
+func late(e *pgp.Entity, msg []byte) []byte {
+	var b bytes.Buffer
+	cfg := *pgpConfig
+	cfg.Time = func() time.Time { return adaptertest.Now }
+	sig := &packet.Signature{Version: e.PrimaryKey.Version, SigType: packet.SigTypeBinary, PubKeyAlgo: e.PrimaryKey.PubKeyAlgo, Hash: crypto.SHA256,
+		CreationTime: adaptertest.Now, IssuerKeyId: &e.PrimaryKey.KeyId, IssuerFingerprint: e.PrimaryKey.Fingerprint}
+	h := crypto.SHA256.New()
+	must(h.Write(msg))
+	if err := errors.Join(sig.Sign(h, e.PrivateKey, &cfg), sig.Serialize(&b)); err != nil {
 		panic(err)
 	}
 	return b.Bytes()
@@ -186,6 +202,18 @@ func TestAdapter(t *testing.T) {
 				mallory := entity()
 				w.tree.put(at+".jar", w.jar, mallory)
 				w.tree.put(at+".pom", w.pom, mallory)
+			case adaptertest.Expired:
+				cfg := *pgpConfig
+				cfg.KeyLifetimeSecs = 3600
+				short := must(pgp.NewEntity("Alice", "", "alice@example.com", &cfg))
+				w.material = pins{"pkg:maven/org.example/widget", [][]byte{public(short)}}
+				for _, ext := range []string{".jar", ".pom"} {
+					w.tree[at+ext+".asc"] = late(short, w.tree[at+ext])
+				}
+			case adaptertest.Replayed: // the signatures of what was here before
+				for _, ext := range []string{".jar", ".pom"} {
+					w.tree[at+ext+".asc"] = detach([]byte("earlier "+ext), w.alice)
+				}
 			case adaptertest.Duplicate:
 				for _, ext := range []string{".jar", ".pom"} {
 					w.tree[at+ext+".asc"] = append(detach(w.tree[at+ext], w.alice), detach([]byte("other bytes"), w.alice)...)

@@ -38,6 +38,11 @@ func TestSuite(t *testing.T) {
 				locked = []byte("other bytes")
 			case adaptertest.Stripped:
 				r.unsigned, r.attest = true, false
+			case adaptertest.Expired:
+				r.key, r.at, r.fault = g.NPMOld, g.NPMOld.End.Add(time.Hour), sigstoretest.FaultExpired
+			case adaptertest.Replayed: // of the tarball that was here under this version before
+				earlier := []byte("the earlier tarball")
+				r.signed, r.subjectBytes = name+"@"+version+":"+sri(earlier), earlier
 			case adaptertest.ForeignSigner:
 				other := sigstoretest.New(t, g.Now)
 				r.signer, r.key = other, other.NPM

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,6 +162,12 @@ func sign(p []byte, h how) []byte {
 	return put(p, ".signature.p7s", ct.SignedData(cms.OIDData, ct.Octets(content), nil, certs, primary))
 }
 
+// entry is the content of one file of a package.
+func entry(pkg []byte, name string) []byte {
+	z := ct.Must(zip.NewReader(bytes.NewReader(pkg), int64(len(pkg))))
+	return ct.Must(io.ReadAll(ct.Must(z.Open(name))))
+}
+
 func contentHash(plain []byte) trust.Digest {
 	sum := sha512.Sum512(plain)
 	return trust.DigestOf(trust.NuGetContent, sum[:])
@@ -239,6 +246,12 @@ func TestAdapter(t *testing.T) {
 			case adaptertest.ForeignSigner:
 				h.author, h.repo = stranger, stranger
 				w.pkg = sign(widget("1.2.0"), h)
+			case adaptertest.Expired: // signed after the certificates' end
+				h.at = born.AddDate(1, 1, 0)
+				w.pkg = sign(widget("1.2.0"), h)
+			case adaptertest.Replayed: // the signature of the release before this one
+				earlier := sign(widget("1.1.0"), h)
+				w.pkg = put(widget("1.2.0"), ".signature.p7s", entry(earlier, ".signature.p7s"))
 			case adaptertest.Duplicate:
 				h.twice = true
 				w.pkg = sign(widget("1.2.0"), h)

@@ -26,12 +26,16 @@ func TestAdapter(t *testing.T) {
 				signed = payload(image, name)
 			case adaptertest.WrongVersion, adaptertest.WrongDigest:
 				signed = payload(other, name)
+			case adaptertest.Replayed: // what was signed when another image had the tag
+				signed = payload(other, name)
 			case adaptertest.ForeignSigner:
 				prov.Fault = sigstoretest.FaultForeignCA
+			case adaptertest.Expired:
+				prov.Fault = sigstoretest.FaultExpired
 			}
 			switch env.Scenario {
 			case adaptertest.Stripped:
-			case adaptertest.WrongVersion, adaptertest.WrongDigest:
+			case adaptertest.WrongVersion, adaptertest.WrongDigest, adaptertest.Replayed:
 				b := g.provenance(other, name, prov, wf)
 				g.refer(image, b)
 				g.sign(image, signed, prov)

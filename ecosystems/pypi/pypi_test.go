@@ -174,6 +174,10 @@ func TestAdapter(t *testing.T) {
 				x.signer = sigstoretest.New(t, adaptertest.Now)
 			case adaptertest.Duplicate:
 				x.types = append(x.types, x.types...)
+			case adaptertest.Expired:
+				x.fault = sigstoretest.FaultExpired
+			case adaptertest.Replayed: // the release before this one, under this one's name
+				x.subject, x.signed = "acme_widget-1.1.0.tar.gz", "old"
 			}
 			return x.at(t, env, locked)
 		},

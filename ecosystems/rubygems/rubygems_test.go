@@ -35,6 +35,7 @@ type server struct {
 	plain         bool // message signature instead of a statement
 	extra         []json.RawMessage
 	repository    string
+	fault         sigstoretest.Fault
 }
 
 func (s *server) handler(t testing.TB) http.Handler {
@@ -43,6 +44,7 @@ func (s *server) handler(t testing.TB) http.Handler {
 		flow := sigstoretest.Workflow{Repository: s.repository}
 		opt = sigstoretest.Options{Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(s.subject, []byte(s.signed)))}
 	}
+	opt.Fault = s.fault
 	atts := append([]json.RawMessage{s.signer.Bundle(opt)}, s.extra...)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/info/widget", func(w http.ResponseWriter, r *http.Request) {
@@ -107,6 +109,10 @@ func TestAdapter(t *testing.T) {
 				s.strip = true
 			case adaptertest.ForeignSigner:
 				s.signer = sigstoretest.New(t, adaptertest.Now)
+			case adaptertest.Expired:
+				s.fault = sigstoretest.FaultExpired
+			case adaptertest.Replayed: // the release before this one
+				s.subject, s.signed = "widget-1.1.0.gem", "old"
 			case adaptertest.Duplicate:
 				flow := sigstoretest.Workflow{Repository: "evil/widget", RepoID: "9", OwnerID: "8"}
 				s.extra = []json.RawMessage{s.signer.Bundle(sigstoretest.Options{Identity: flow.Identity(), Statement: sigstoretest.Statement(sigstore.PredicateProvenance1, flow.Provenance1(), sigstoretest.SubjectOf(s.subject, []byte(body)))})}
