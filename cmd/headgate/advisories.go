@@ -51,6 +51,9 @@ func (c *Command) advisories(o *options, set *setting) (ingest.Advisories, error
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUndecided, err: err, hint: "headgate db update --only advisories"}
 	}
+	if kev == nil && c.Getenv(KEVEnv) != "off" {
+		set.notes = append(set.notes, "which vulnerabilities are known to be exploited is not at hand: headgate db update --only advisories")
+	}
 	var src ingest.Advisories
 	if cfg.Source == "online" {
 		web, err := c.web(o.offline)

@@ -104,6 +104,9 @@ func TestAdvisoriesEverySource(t *testing.T) {
 			p.lock("1.0.0")
 			p.commit()
 			if source == "offline" {
+				if code, out := p.headgate("check", p.dir, "-o", "osv"); code == 0 || strings.Contains(out, `"results"`) || !strings.Contains(out, "were not looked up") {
+					t.Errorf("osv-scanner's format without a database: exit %d\n%s", code, out)
+				}
 				if code, out := p.headgate("check", p.dir); code != 2 && code != 1 || !strings.Contains(out, "missing") {
 					t.Errorf("without a database: exit %d\n%s", code, out)
 				}
@@ -127,6 +130,27 @@ func TestAdvisoriesEverySource(t *testing.T) {
 			if flat := strings.Join(strings.Fields(out), " "); code != 1 || !strings.Contains(flat, "GHSA-new (critical), fixed in 3.0.0") || !strings.Contains(flat, "use 3.0.0") {
 				t.Errorf("a new flaw: exit %d\n%s", code, out)
 			}
+			_, out = p.headgate("check", p.dir, "--base", "HEAD", "--bytes", "-q", "-o", "osv")
+			var results struct {
+				Results []struct {
+					Source   struct{ Path string }
+					Packages []struct {
+						Package         struct{ Name, Version, Ecosystem string }
+						Vulnerabilities []struct{ ID string }
+					}
+				}
+			}
+			if err := json.NewDecoder(strings.NewReader(out)).Decode(&results); err != nil || len(results.Results) != 1 || results.Results[0].Source.Path != "package-lock.json" ||
+				results.Results[0].Packages[0].Vulnerabilities[0].ID != "GHSA-new" || results.Results[0].Packages[0].Package.Version != "2.0.0" {
+				t.Errorf("osv-scanner's format: %v\n%s", err, out)
+			}
+			// What CISA knows to be exploited says so, whatever its age here.
+			p.lock("1.0.0")
+			want := map[string]string{"offline": `"kev": true`, "online": "known to be exploited is not at hand"}[source]
+			if _, out := p.headgate("check", p.dir, "--no-reuse", "-o", "json"); !strings.Contains(out, want) {
+				t.Errorf("the report does not say %q:\n%s", want, out)
+			}
+			p.lock("2.0.0")
 			// The head cannot set it aside; the base can.
 			p.write("osv-scanner.toml", "[[IgnoredVulns]]\nid = \"GHSA-new\"\nreason = \"only in the part that we leave out\"\n")
 			p.write(ConfigFile, config("  osvScanner: osv-scanner.toml\n"))

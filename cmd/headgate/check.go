@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,21 +79,33 @@ configuration, 4 internal error, 5 nothing to check.`,
 // prints has them.
 func (c *Command) write(r *ingest.Report, outs []report.Output, o *options) error {
 	opt := report.Options{Quiet: o.quiet, Verbose: o.verbose, Color: c.Terminal && c.Getenv("NO_COLOR") == "" && c.Getenv("TERM") != "dumb"}
-	for _, out := range outs {
-		if out.Path != "" {
-			if err := report.WriteFile(out.Path, out.Format, r, opt); err != nil {
-				return err
-			}
-		}
-	}
+	var mute error
 	for _, out := range outs {
 		if out.Path == "" {
-			if err := report.Write(c.Stdout, out.Format, r, opt); err != nil {
-				return err
-			}
+			continue
+		}
+		if err := report.WriteFile(out.Path, out.Format, r, opt); errors.Is(err, report.ErrNotLookedUp) {
+			mute = err
+		} else if err != nil {
+			return err
 		}
 	}
-	return nil
+	for _, out := range outs {
+		if out.Path != "" {
+			continue
+		}
+		if err := report.Write(c.Stdout, out.Format, r, opt); errors.Is(err, report.ErrNotLookedUp) {
+			mute = err
+		} else if err != nil {
+			return err
+		}
+	}
+	if mute == nil {
+		return nil
+	}
+	// A report that cannot say what it was asked for decides nothing, and hides
+	// nothing that was decided.
+	return &exitError{code: cmp.Or(r.ExitCode, ingest.ExitUndecided), err: mute, hint: "set advisories.source in headgate.yaml, then headgate db update"}
 }
 
 // gateCall is what the commands that run the gate differ in.

@@ -81,6 +81,9 @@ func full(t testing.TB) *ingest.Report {
 		},
 		Notes: []string{"the store is read-only " + hostile}, RunID: "r-1",
 	}
+	for i := range r.Components {
+		r.Components[i].AdvisoryState = policies.StateKnown
+	}
 	r.Components[0].Findings = []trust.Finding{
 		{Rule: "deprecated", Effect: trust.EffectWarn, Message: hostile, Remedy: ""},
 		{Rule: "cooldown", Effect: trust.EffectHold, Message: "young", Remedy: "wait", Waived: "exception: " + hostile},

@@ -23,12 +23,12 @@ type writer func(io.Writer, *ingest.Report, Options) error
 
 var writers = map[string]writer{
 	"text": writeText, "json": writeJSON, "sarif": writeSARIF,
-	"markdown": writeMarkdown, "junit": writeJUnit, "cyclonedx": writeCycloneDX, "html": writeHTML,
+	"markdown": writeMarkdown, "junit": writeJUnit, "cyclonedx": writeCycloneDX, "html": writeHTML, "osv": writeOSV,
 }
 
 // Formats are the names of all formats, sorted.
 func Formats() []string {
-	return []string{"cyclonedx", "html", "json", "junit", "markdown", "sarif", "text"}
+	return []string{"cyclonedx", "html", "json", "junit", "markdown", "osv", "sarif", "text"}
 }
 
 // Output is one -o flag: a format and where it goes; an empty Path is standard output.

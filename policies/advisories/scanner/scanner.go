@@ -1,74 +1,175 @@
-// Package scanner writes advisories in the result model of osv-scanner, so that
-// tools which read its JSON read headgate's.
+// Package scanner writes advisories in the result model of osv-scanner
+// (osv-scanner/v2/pkg/models), so that tools which read its JSON read headgate's.
+//
+// The types are its JSON written down anew: linking the model itself brings 55
+// packages into every start of the process. Tests decode what is written here with
+// the model.
 //
 // It refuses to show less than headgate knows: suppressed advisories stay out of
-// the vulnerabilities, as osv-scanner leaves ignored ones out, and everything
-// else is there.
+// the vulnerabilities, as osv-scanner leaves ignored ones out, everything else is
+// there, and what was not looked up is an error, for the model has no word for it.
 package scanner
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/google/osv-scanner/v2/pkg/models"
-	"github.com/ossf/osv-schema/bindings/go/osvschema"
 
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/policies/advisories"
 	"github.com/headgate/headgate/trust"
 )
 
-// Results converts an answer. source is the lock file or SBOM that the releases
-// come from. The order is that of the package URLs. A release whose state is not
-// known is an error: the model has no word for "not looked up".
-func Results(source string, ans advisories.Answer) (models.VulnerabilityResults, error) {
-	var releases []trust.Release
-	for r, st := range ans.States {
-		if st != policies.StateKnown {
-			return models.VulnerabilityResults{}, fmt.Errorf("advisories of %s are %s: %s", r, st, ans.Reasons[r])
+// ErrNotLookedUp is part of the error about releases whose advisories are not known.
+var ErrNotLookedUp = errors.New("osv-scanner's format has no word for that: an empty list would say that nothing is known against it")
+
+// Results is the document.
+type Results struct {
+	Results []Source `json:"results"`
+	Config  config   `json:"experimental_config"`
+}
+
+type config struct {
+	Licenses struct {
+		Summary   bool     `json:"summary"`
+		Allowlist []string `json:"allowlist"`
+	} `json:"licenses"`
+}
+
+// Types of source.
+const (
+	TypeLockfile = "lockfile"
+	TypeSBOM     = "sbom"
+)
+
+// Source is one file with its packages that have advisories.
+type Source struct {
+	Source struct {
+		Path string `json:"path"`
+		Type string `json:"type"`
+	} `json:"source"`
+	Packages []Package `json:"packages"`
+}
+
+// Package is one release with its advisories.
+type Package struct {
+	Package struct {
+		Name      string `json:"name"`
+		Version   string `json:"version"`
+		Ecosystem string `json:"ecosystem"`
+	} `json:"package"`
+	DependencyGroups []string        `json:"dependency_groups,omitempty"`
+	Vulnerabilities  []vulnerability `json:"vulnerabilities,omitempty"`
+	Groups           []group         `json:"groups,omitempty"`
+}
+
+// group are advisories about one thing.
+type group struct {
+	IDs         []string `json:"ids"`
+	Aliases     []string `json:"aliases"`
+	MaxSeverity string   `json:"max_severity"`
+}
+
+// vulnerability is an OSV record as far as headgate keeps it.
+type vulnerability struct {
+	ID       string            `json:"id"`
+	Aliases  []string          `json:"aliases,omitempty"`
+	Summary  string            `json:"summary,omitempty"`
+	Affected []affected        `json:"affected"`
+	Database map[string]string `json:"database_specific,omitempty"`
+}
+
+type affected struct {
+	Package struct {
+		Ecosystem string `json:"ecosystem"`
+		Name      string `json:"name"`
+		PURL      string `json:"purl"`
+	} `json:"package"`
+	Ranges   []versionRange `json:"ranges,omitempty"`
+	Versions []string       `json:"versions"`
+}
+
+type versionRange struct {
+	Type   string              `json:"type"`
+	Events []map[string]string `json:"events"`
+}
+
+// Item is one release as it stands in a source.
+type Item struct {
+	Path, Type string // of the source
+	Release    trust.Release
+	Groups     []string // of dependencies: dev, optional
+	Advisories []policies.Advisory
+	State      policies.State
+}
+
+// Convert makes the document of all items, sorted by source and package URL.
+func Convert(items []Item) (Results, error) {
+	out := Results{Results: []Source{}}
+	out.Config.Licenses.Allowlist = []string{}
+	for _, it := range items {
+		if it.State != policies.StateKnown {
+			return Results{}, fmt.Errorf("advisories of %s were not looked up: %w", it.Release, ErrNotLookedUp)
 		}
-		releases = append(releases, r)
 	}
-	slices.SortFunc(releases, func(a, b trust.Release) int { return cmp.Compare(a.PURL(), b.PURL()) })
-	src := models.PackageSource{Source: models.SourceInfo{Path: source, Type: models.SourceTypeProjectPackage}}
-	for _, r := range releases {
-		if p, ok := convert(r, ans.Advisories[r]); ok {
-			src.Packages = append(src.Packages, p)
+	items = slices.Clone(items)
+	slices.SortStableFunc(items, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Release.PURL(), b.Release.PURL()))
+	})
+	for _, it := range items {
+		p, ok := convert(it)
+		if !ok {
+			continue
 		}
-	}
-	var out models.VulnerabilityResults
-	if len(src.Packages) > 0 {
-		out.Results = []models.PackageSource{src}
+		if n := len(out.Results); n == 0 || out.Results[n-1].Source.Path != it.Path || out.Results[n-1].Source.Type != it.Type {
+			s := Source{}
+			s.Source.Path, s.Source.Type = it.Path, it.Type
+			out.Results = append(out.Results, s)
+		}
+		last := &out.Results[len(out.Results)-1]
+		last.Packages = append(last.Packages, p)
 	}
 	return out, nil
 }
 
-func convert(r trust.Release, as []policies.Advisory) (models.PackageVulns, bool) {
-	eco, err := advisories.EcosystemOf(r.Package)
+func convert(it Item) (Package, bool) {
+	eco, err := advisories.EcosystemOf(it.Release.Package)
 	if err != nil {
-		return models.PackageVulns{}, false
+		return Package{}, false // nothing can be known of it, and nothing is
 	}
-	p := models.PackageVulns{Package: models.PackageInfo{Name: advisories.Name(r.Package), Version: r.Version, Ecosystem: eco}}
-	for _, a := range as {
+	p := Package{DependencyGroups: it.Groups}
+	p.Package.Name, p.Package.Version, p.Package.Ecosystem = advisories.Name(it.Release.Package), it.Release.Version, eco
+	for _, a := range it.Advisories {
 		if a.Suppressed != "" {
 			continue
 		}
-		p.Vulnerabilities = append(p.Vulnerabilities, vulnerability(r, eco, a))
-		g := models.GroupInfo{IDs: []string{a.ID}, Aliases: append([]string{a.ID}, a.Aliases...)}
+		p.Vulnerabilities = append(p.Vulnerabilities, describe(it.Release, eco, a))
+		g := group{IDs: []string{a.ID}, Aliases: append([]string{a.ID}, a.Aliases...)}
 		if a.Score > 0 {
 			g.MaxSeverity = fmt.Sprintf("%.1f", a.Score)
 		}
 		slices.Sort(g.Aliases)
+		g.Aliases = slices.Compact(g.Aliases)
 		p.Groups = append(p.Groups, g)
 	}
 	return p, len(p.Vulnerabilities) > 0
 }
 
-func vulnerability(r trust.Release, eco string, a policies.Advisory) *osvschema.Vulnerability {
-	aff := &osvschema.Affected{Package: &osvschema.Package{Ecosystem: eco, Name: advisories.Name(r.Package), Purl: r.Package.PURL()}, Versions: []string{r.Version}}
+func describe(r trust.Release, eco string, a policies.Advisory) vulnerability {
+	aff := affected{Versions: []string{r.Version}}
+	aff.Package.Ecosystem, aff.Package.Name, aff.Package.PURL = eco, advisories.Name(r.Package), r.Package.PURL()
 	for _, f := range a.Fixed {
-		aff.Ranges = append(aff.Ranges, &osvschema.Range{Type: osvschema.Range_ECOSYSTEM, Events: []*osvschema.Event{{Introduced: r.Version}, {Fixed: f}}})
+		aff.Ranges = append(aff.Ranges, versionRange{Type: "ECOSYSTEM", Events: []map[string]string{{"introduced": r.Version}, {"fixed": f}}})
 	}
-	return &osvschema.Vulnerability{Id: a.ID, Aliases: a.Aliases, Summary: a.Summary, Affected: []*osvschema.Affected{aff}}
+	v := vulnerability{ID: a.ID, Aliases: a.Aliases, Summary: a.Summary, Affected: []affected{aff}, Database: map[string]string{}}
+	for k, on := range map[string]bool{"malicious": a.Malware, "known_exploited": a.KEV} {
+		if on {
+			v.Database[k] = "true"
+		}
+	}
+	if a.Severity != "" {
+		v.Database["severity"] = a.Severity
+	}
+	return v
 }
