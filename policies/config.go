@@ -142,8 +142,11 @@ type Exception struct {
 // Approver is a person whose approvals count. Exactly one identity is given.
 type Approver struct {
 	Name string `yaml:"name"`
-	// SSH is a public key as in authorized_keys; PublicKey a PEM key; X509 a
-	// subject under a root; Sigstore a keyless identity.
+	// Aliases are other names under which the person may ask for something: account
+	// names of a forge, addresses.
+	Aliases Strings `yaml:"aliases,omitempty"`
+	// SSH is a public key as in authorized_keys; PublicKey a key in PEM or as minisign
+	// shows it; X509 a subject under a root; Sigstore a keyless identity.
 	SSH       string            `yaml:"ssh,omitempty"`
 	PublicKey string            `yaml:"publicKey,omitempty"`
 	X509      *X509Identity     `yaml:"x509,omitempty"`
@@ -369,23 +372,25 @@ func (c *Config) validate() error {
 	if m := c.Inspection.Mode; m != "" && !slices.Contains(InspectionModes, m) {
 		return fmt.Errorf("inspection.mode is %q, want one of %s", clip(m), strings.Join(InspectionModes, ", "))
 	}
-	for rule, n := range c.Quorum {
-		if n < 1 {
-			return fmt.Errorf("quorum of %q is %d: fewer than one approver approve nothing", clip(rule), n)
-		}
-		if n > len(c.Approvers) {
-			return fmt.Errorf("quorum of %q is %d, but only %d approvers are named", clip(rule), n, len(c.Approvers))
-		}
-	}
-	names := map[string]bool{}
+	// A person with several keys is named once for each, and counts once.
+	people := map[string]Approver{}
 	for _, a := range c.Approvers {
 		if err := a.validate(); err != nil {
 			return fmt.Errorf("approver %q: %w", clip(a.Name), err)
 		}
-		if names[a.Name] {
-			return fmt.Errorf("approver %q is there twice", clip(a.Name))
+		b, again := people[a.Name]
+		if again && !(slices.Equal(a.Scope, b.Scope) && slices.Equal(a.Rules, b.Rules)) {
+			return fmt.Errorf("approver %q is there twice, with another scope or other rules", clip(a.Name))
 		}
-		names[a.Name] = true
+		people[a.Name] = a
+	}
+	for rule, n := range c.Quorum {
+		if n < 1 {
+			return fmt.Errorf("quorum of %q is %d: fewer than one approver approve nothing", clip(rule), n)
+		}
+		if n > len(people) {
+			return fmt.Errorf("quorum of %q is %d, but only %d approvers are named", clip(rule), n, len(people))
+		}
 	}
 	for typ, rs := range c.Registries {
 		for _, r := range rs {

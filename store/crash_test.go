@@ -72,7 +72,7 @@ var operations = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 	"approve": func(ctx context.Context, s *Store) error {
-		return s.DecideRequest(ctx, "q-", RequestApproved, "dave", "fine", []string{ApprovalID([]byte(`{"payload":"e30="}`))})
+		return s.DecideRequest(ctx, "q-", RequestDecision{State: RequestApproved, By: "dave", Reason: "fine", Approvals: []string{ApprovalID([]byte(`{"payload":"e30="}`))}})
 	},
 	"gc": func(ctx context.Context, s *Store) error {
 		_, err := s.GC(ctx)
@@ -379,7 +379,7 @@ func writingJob(arg string) error {
 		if err := s.PutApproval(ctx, env, ApprovalRecord{Release: r, By: "dave"}); err != nil {
 			return fmt.Errorf("approval: %w", err)
 		}
-		err = s.DecideRequest(ctx, q, RequestApproved, fmt.Sprint("dave", id), "fine", []string{ApprovalID(env)})
+		err = s.DecideRequest(ctx, q, RequestDecision{State: RequestApproved, By: fmt.Sprint("dave", id), Reason: "fine", Approvals: []string{ApprovalID(env)}})
 		if err != nil && !errors.Is(err, ErrConflict) {
 			return fmt.Errorf("decide: %w", err)
 		}

@@ -301,7 +301,7 @@ func fill(t testing.TB, s *Store) {
 	if err := s.PutApproval(ctx, env, ApprovalRecord{Release: r, By: "dave", Rules: []string{"new"}, Until: s.now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.DecideRequest(ctx, q, RequestApproved, "dave", "fine", []string{ApprovalID(env)}); err != nil {
+	if err := s.DecideRequest(ctx, q, RequestDecision{State: RequestApproved, By: "dave", Reason: "fine", Approvals: []string{ApprovalID(env)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.PutMaterial(ctx, trust.Material{Kind: trust.MaterialPublicKey, Scope: "npm", Name: "key", Data: []byte("key")}, "alice", "from the vendor"); err != nil {

@@ -60,6 +60,14 @@ func (w *writeTx) record(c Commit) (Recorded, error) {
 		}
 		out.DecisionIDs = append(out.DecisionIDs, id)
 	}
+	if err := w.expire(); err != nil {
+		return Recorded{}, fmt.Errorf("ending requests: %w", err)
+	}
+	for i, d := range c.Decisions {
+		if err := w.reopen(d, out.DecisionIDs[i]); err != nil {
+			return Recorded{}, fmt.Errorf("requests for %s: %w", d.Release, err)
+		}
+	}
 	if err := w.s.at("decisions"); err != nil {
 		return Recorded{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/headgate/headgate/trust"
@@ -102,15 +103,14 @@ func (s *Store) Request(ctx context.Context, id string) (RequestRecord, error) {
 	return r, s.wrap("reading request of", err)
 }
 
-// DecideRequest moves a request to another state. Approvals are the ids of the
-// signed approvals that it rests on; an approval needs at least one, and lasts
-// until the first of them ends. A move
-// that the request's state does not allow, because somebody else decided
-// meanwhile, is ErrConflict. Who asked cannot approve.
-func (s *Store) DecideRequest(ctx context.Context, id string, state RequestState, by, reason string, approvals []string) error {
-	if err := errors.Join(text("who decides", by), text("the reason", reason)); err != nil {
+// DecideRequest moves a request to another state. A move that the request's state
+// does not allow, because somebody else decided meanwhile, is ErrConflict. Who
+// asked cannot approve.
+func (s *Store) DecideRequest(ctx context.Context, id string, d RequestDecision) error {
+	if err := errors.Join(text("who decides", d.By), text("the reason", d.Reason)); err != nil {
 		return err
 	}
+	state, by, reason, approvals := d.State, d.By, d.Reason, d.Approvals
 	return s.write(ctx, "deciding a request in", func(w *writeTx) error {
 		full, err := resolve(ctx, w.tx, "request", id)
 		if err != nil {
@@ -120,6 +120,9 @@ func (s *Store) DecideRequest(ctx context.Context, id string, state RequestState
 		was, err := w.current("request", full, &r)
 		if err != nil {
 			return err
+		}
+		if d.Seen != "" && d.Seen != r.Decision {
+			return fmt.Errorf("request %s is about newer evidence by now, look at it again: %w", full, ErrConflict)
 		}
 		if !slices.Contains(transitions[r.State], state) {
 			return fmt.Errorf("request %s is %s and cannot become %s: %w", full, r.State, short(string(state)), ErrConflict)
@@ -147,6 +150,108 @@ func (s *Store) DecideRequest(ctx context.Context, id string, state RequestState
 		_, err = w.replace(Leaf{Kind: "request", Op: string(state), ID: r.ID, By: by, Detail: short(reason), Package: packagePURL(r.Release.Package), Release: r.Release.PURL()}, r, was)
 		return err
 	})
+}
+
+// byGate is who re-opens and ends requests when no person did.
+const byGate = "headgate"
+
+// reopen looks at the requests for a release that a run stopped. One that rests on
+// other evidence, other bytes or fewer rules than what stopped it now is about
+// that from here on, and what had been approved of it is open again.
+func (w *writeTx) reopen(d Decision, id string) error {
+	if d.Verdict != trust.Hold && d.Verdict != trust.Block {
+		return nil
+	}
+	ids, err := w.requestsIn("release = ? AND state IN ('open', 'reopened', 'approved')", d.Release.PURL())
+	if err != nil {
+		return err
+	}
+	now := trust.Conclusions(d.Evidence)
+	for _, q := range ids {
+		var r RequestRecord
+		was, err := w.current("request", q, &r)
+		if err != nil {
+			return err
+		}
+		var why string
+		fewer := slices.DeleteFunc(heldRules(d.Findings), func(rule string) bool { return slices.Contains(r.Rules(), rule) })
+		switch {
+		case d.Verdict == trust.Block && !slices.ContainsFunc(r.Findings, blocks):
+			why = "it is blocked now, and nobody may let it in"
+		case !sameBytes(r.Artifacts, d.Artifacts):
+			why = "the release has other bytes than those that were asked for"
+		case !slices.Equal(r.Conclusions, now):
+			why = "the evidence is another than when it was asked for"
+		case len(fewer) > 0:
+			why = "it is held by " + strings.Join(fewer, ", ") + " too"
+		default:
+			continue
+		}
+		r.Artifacts, r.Findings, r.Decision, r.Conclusions, r.Evidence = d.Artifacts, d.Findings, id, now, nil
+		for _, e := range d.Evidence {
+			r.Evidence = append(r.Evidence, e.ID())
+		}
+		r.State, r.DecidedAt, r.DecidedBy, r.DecidedReason, r.Until, r.Approvals = RequestReopened, w.now, byGate, why, time.Time{}, nil
+		if _, err := w.replace(Leaf{Kind: "request", Op: string(RequestReopened), ID: r.ID, By: byGate, Detail: why, Package: packagePURL(r.Release.Package), Release: r.Release.PURL()}, r, was); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func blocks(f trust.Finding) bool { return f.Effect == trust.EffectBlock && f.Counts() }
+
+// sameBytes reports whether two lists name the same artifacts with the same digests.
+func sameBytes(a, b []trust.Artifact) bool {
+	return slices.EqualFunc(a, b, func(x, y trust.Artifact) bool { return x.Name == y.Name && slices.Equal(x.Digests, y.Digests) })
+}
+
+// expire ends the approved requests whose approvals have ended.
+func (w *writeTx) expire() error {
+	ids, err := w.requestsIn("state = ?", string(RequestApproved))
+	if err != nil {
+		return err
+	}
+	for _, q := range ids {
+		var r RequestRecord
+		was, err := w.current("request", q, &r)
+		if err != nil {
+			return err
+		}
+		if r.Standing(w.now) != RequestExpired {
+			continue
+		}
+		r.State = RequestExpired
+		if _, err := w.replace(Leaf{Kind: "request", Op: string(RequestExpired), ID: r.ID, By: byGate, Detail: "the approval ended", Package: packagePURL(r.Release.Package), Release: r.Release.PURL()}, r, was); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requestsIn returns the ids of the requests that a condition selects.
+func (w *writeTx) requestsIn(cond string, args ...any) ([]string, error) {
+	if err := w.flushTable("request"); err != nil {
+		return nil, err
+	}
+	st, err := w.stmt("SELECT id FROM request WHERE " + cond + " ORDER BY leaf")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(w.ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, rows.Err()
 }
 
 func ignoreNoRows(err error) error {

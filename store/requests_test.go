@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,21 +40,21 @@ func TestRequestLifeCycle(t *testing.T) {
 		"approval of another release": {"dave", RequestApproved, []string{ApprovalID(foreign)}}, "unknown approval": {"dave", RequestApproved, []string{"sha256:00"}},
 		"unknown state": {"dave", "granted", nil}, "by nobody": {"", RequestRejected, nil}, "open again": {"dave", RequestReopened, nil},
 	} {
-		if err := s.DecideRequest(ctx, id, c.state, c.by, "why", c.approvals); err == nil {
+		if err := s.DecideRequest(ctx, id, RequestDecision{State: c.state, By: c.by, Reason: "why", Approvals: c.approvals}); err == nil {
 			t.Errorf("%s: decided", name)
 		}
 	}
-	if err := s.DecideRequest(ctx, id[:6], RequestApproved, "dave", "fine", []string{ApprovalID(env)}); err != nil {
+	if err := s.DecideRequest(ctx, id[:6], RequestDecision{State: RequestApproved, By: "dave", Reason: "fine", Approvals: []string{ApprovalID(env)}}); err != nil {
 		t.Fatal(err)
 	}
 	q, err := s.Request(ctx, id)
 	if err != nil || q.State != RequestApproved || !q.Until.Equal(until) || q.DecidedBy != "dave" {
 		t.Fatalf("%+v, %v", q, err)
 	}
-	if err := s.DecideRequest(ctx, id, RequestApproved, "frank", "fine", []string{ApprovalID(env)}); !errors.Is(err, ErrConflict) {
+	if err := s.DecideRequest(ctx, id, RequestDecision{State: RequestApproved, By: "frank", Reason: "fine", Approvals: []string{ApprovalID(env)}}); !errors.Is(err, ErrConflict) {
 		t.Fatalf("approved twice: %v", err)
 	}
-	if err := s.DecideRequest(ctx, id, RequestReopened, "headgate", "evidence got worse", nil); err != nil {
+	if err := s.DecideRequest(ctx, id, RequestDecision{State: RequestReopened, By: "headgate", Reason: "evidence got worse"}); err != nil {
 		t.Fatal(err)
 	}
 	open, err := s.Requests(ctx, RequestFilter{States: []RequestState{RequestOpen, RequestReopened}})
@@ -375,5 +376,108 @@ func TestGC(t *testing.T) {
 	}
 	if c, err = s.GC(ctx); err != nil || c.Evidence+c.Blobs != 0 {
 		t.Fatalf("again: %+v, %v", c, err)
+	}
+}
+
+// heldCommit is a run that holds one release.
+func heldCommit(r trust.Release, verdict trust.Verdict, signer trust.Signer, rules ...string) Commit {
+	d := decision(r, signer)
+	d.Verdict, d.Findings = verdict, nil
+	for _, rule := range rules {
+		effect := trust.EffectHold
+		if verdict == trust.Block {
+			effect = trust.EffectBlock
+		}
+		d.Findings = append(d.Findings, trust.Finding{Rule: rule, Effect: effect, Message: "held"})
+	}
+	return Commit{Run: Run{Command: "check", Verdict: verdict}, Decisions: []Decision{d}}
+}
+
+// TestRequestsReopenAndExpire: a run that stops a release on other evidence opens
+// what was asked for or approved again; the same evidence does not; approvals that
+// have ended end the request.
+func TestRequestsReopenAndExpire(t *testing.T) {
+	ctx := t.Context()
+	r := release(t, "pkg:npm/z@1.0.0")
+	mine, other := workflow("org", "repo"), workflow("org", "other")
+	for _, tc := range []struct {
+		name     string
+		approved bool
+		then     Commit
+		after    time.Duration
+		state    RequestState
+		why      string
+	}{
+		{"approved, the same again", true, heldCommit(r, trust.Hold, mine, "cooldown"), 0, RequestApproved, ""},
+		{"open, the same again", false, heldCommit(r, trust.Hold, mine, "cooldown"), 0, RequestOpen, ""},
+		{"allowed", true, heldCommit(r, trust.Allow, other), 0, RequestApproved, ""},
+		{"undecided", true, heldCommit(r, trust.Undecided, other), 0, RequestApproved, ""},
+		{"approved, other evidence", true, heldCommit(r, trust.Hold, other, "cooldown"), 0, RequestReopened, "evidence"},
+		{"open, other evidence", false, heldCommit(r, trust.Hold, other, "cooldown"), 0, RequestReopened, "evidence"},
+		{"approved, one more rule", true, heldCommit(r, trust.Hold, mine, "cooldown", "new-package"), 0, RequestReopened, "new-package"},
+		{"approved, blocked", true, heldCommit(r, trust.Block, mine, "malware"), 0, RequestReopened, "blocked"},
+		{"another release", true, heldCommit(release(t, "pkg:npm/z@1.0.1"), trust.Hold, other, "cooldown"), 0, RequestApproved, ""},
+		{"a second before its end", true, heldCommit(r, trust.Allow, mine), time.Hour - time.Second, RequestApproved, ""},
+		{"at its end", true, heldCommit(r, trust.Allow, mine), time.Hour, RequestExpired, ""},
+		{"ended and held", true, heldCommit(r, trust.Hold, other, "cooldown"), 2 * time.Hour, RequestExpired, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, clk := newStore(t)
+			first := heldCommit(r, trust.Hold, mine, "cooldown")
+			rec, err := s.Record(ctx, first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := first.Decisions[0]
+			id, err := s.PutRequest(ctx, RequestRecord{Release: r, Artifacts: d.Artifacts, Findings: d.Findings, Conclusions: trust.Conclusions(d.Evidence), Decision: rec.DecisionIDs[0], Reason: "needed", By: "carol"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.approved {
+				env := []byte(`{"payload":"e30="}`)
+				if err := s.PutApproval(ctx, env, ApprovalRecord{Release: r, By: "dave", Until: s.now().Add(time.Hour)}); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.DecideRequest(ctx, id, RequestDecision{State: RequestApproved, By: "dave", Reason: "fine", Approvals: []string{ApprovalID(env)}, Seen: rec.DecisionIDs[0]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			clk.t = clk.t.Add(tc.after)
+			before, err := s.Request(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := before.Standing(s.now()); tc.state == RequestExpired && got != RequestExpired {
+				t.Errorf("stands as %s before a run has seen it", got)
+			}
+			done, err := s.Record(ctx, tc.then)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, s)
+			q, err := s.Request(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q.State != tc.state || !strings.Contains(q.DecidedReason, tc.why) || q.By != "carol" || q.Reason != "needed" {
+				t.Fatalf("%s (%s), want %s (%s)", q.State, q.DecidedReason, tc.state, tc.why)
+			}
+			if tc.state != RequestReopened {
+				return
+			}
+			if q.Decision != done.DecisionIDs[0] || len(q.Approvals) > 0 || !q.Until.IsZero() || !slices.Equal(q.Conclusions, trust.Conclusions(tc.then.Decisions[0].Evidence)) {
+				t.Errorf("re-opened about the wrong thing: %+v", q)
+			}
+			// Who looked at the old one decides nothing.
+			if err := s.DecideRequest(ctx, id, RequestDecision{State: RequestRejected, By: "dave", Reason: "no", Seen: rec.DecisionIDs[0]}); !errors.Is(err, ErrConflict) {
+				t.Errorf("decided about old evidence: %v", err)
+			}
+			if _, err := s.Record(ctx, tc.then); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := s.Request(ctx, id); err != nil || again.Decision != q.Decision {
+				t.Errorf("the same evidence re-opened it once more: %v", err)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/headgate/headgate/trust"
@@ -202,18 +203,55 @@ type RequestRecord struct {
 	Release   trust.Release    `json:"release"`
 	Artifacts []trust.Artifact `json:"artifacts,omitempty"`
 	Evidence  []string         `json:"evidence,omitempty"` // trust.Evidence.ID
-	Findings  []trust.Finding  `json:"findings,omitempty"`
-	Decision  string           `json:"decision,omitempty"` // the decision that stopped it
-	Reason    string           `json:"reason"`
-	By        string           `json:"by"`
-	At        time.Time        `json:"at"`
-	State     RequestState     `json:"state"`
+	// Conclusions are what the evidence came to (trust.Conclusions): approvals rest on
+	// them, and a change of them re-opens the request.
+	Conclusions []string        `json:"conclusions,omitempty"`
+	Findings    []trust.Finding `json:"findings,omitempty"`
+	Decision    string          `json:"decision,omitempty"` // the decision that stopped it
+	Reason      string          `json:"reason"`
+	By          string          `json:"by"`
+	At          time.Time       `json:"at"`
+	State       RequestState    `json:"state"`
 
 	DecidedAt     time.Time `json:"decidedAt,omitzero"`
 	DecidedBy     string    `json:"decidedBy,omitempty"`
 	DecidedReason string    `json:"decidedReason,omitempty"`
 	Until         time.Time `json:"until,omitzero"`
 	Approvals     []string  `json:"approvals,omitempty"` // ApprovalRecord.ID
+}
+
+// Standing is the request's state at a time: an approved one whose approvals have
+// ended by then has expired, whether or not a run has recorded that yet.
+func (r RequestRecord) Standing(now time.Time) RequestState {
+	if r.State == RequestApproved && !r.Until.IsZero() && !r.Until.After(now) {
+		return RequestExpired
+	}
+	return r.State
+}
+
+// Rules are the rules that stopped the release and that an approval may set aside.
+func (r RequestRecord) Rules() []string { return heldRules(r.Findings) }
+
+func heldRules(fs []trust.Finding) []string {
+	var out []string
+	for _, f := range fs {
+		if f.Counts() && f.Effect == trust.EffectHold && !slices.Contains(out, f.Rule) {
+			out = append(out, f.Rule)
+		}
+	}
+	return out
+}
+
+// RequestDecision is what is decided about a request.
+type RequestDecision struct {
+	State      RequestState
+	By, Reason string
+	// Approvals are the ids of the signed approvals that it rests on; an approval
+	// needs at least one, and lasts until the first of them ends.
+	Approvals []string
+	// Seen is the RequestRecord.Decision that was looked at: a request that is about
+	// another one by now is ErrConflict. Empty does not ask.
+	Seen string
 }
 
 // RequestFilter selects requests; zero fields select all.

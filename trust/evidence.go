@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -196,6 +197,46 @@ func (e Evidence) ID() string {
 	}
 	sum := sha256.Sum256(b)
 	return "e-" + hex.EncodeToString(sum[:8])
+}
+
+// Conclusion is what the evidence comes to, "c-" and 32 hex digits: which check of
+// which release and bytes had which outcome, and who signed. It leaves out how
+// that was learnt (the tree head of a log at that hour, the trusted root, words),
+// which differs between two machines that find the same. Approvals rest on it.
+func (e Evidence) Conclusion() string {
+	var c struct {
+		Check     Check
+		Outcome   Outcome
+		Reason    Reason
+		Release   Release
+		Name      string
+		Digests   Digests
+		Signer    string
+		Assurance Assurance
+		Predicate string
+		Builder   string
+	}
+	c.Check, c.Outcome, c.Reason, c.Release, c.Assurance = e.Check, e.Outcome, e.Reason, e.Release, e.Assurance
+	c.Name, c.Digests, c.Predicate, c.Builder = e.Artifact.Name, e.Artifact.Digests, e.PredicateType, e.Builder
+	if e.Signer != nil {
+		c.Signer = e.Signer.WorkflowIdentity()
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return "c-" + hex.EncodeToString(sum[:16])
+}
+
+// Conclusions are those of all evidence, sorted, each once.
+func Conclusions(es []Evidence) []string {
+	out := []string{}
+	for _, e := range es {
+		out = append(out, e.Conclusion())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Facts are what upstream says about a release without signing it: hints for

@@ -41,9 +41,14 @@ func (c *Command) approvers(o *options, p *policies.Policy) (*approval.Approvers
 		})
 		if i >= 0 {
 			list[i].Credentials = append(list[i].Credentials, cred)
+			for _, n := range a.Aliases {
+				if !slices.Contains(list[i].Aliases, n) {
+					list[i].Aliases = append(list[i].Aliases, n)
+				}
+			}
 			continue
 		}
-		list = append(list, approval.Approver{Name: a.Name, Credentials: []approval.Credential{cred}, Scope: a.Scope, Rules: rules})
+		list = append(list, approval.Approver{Name: a.Name, Aliases: slices.Clone(a.Aliases), Credentials: []approval.Credential{cred}, Scope: a.Scope, Rules: rules})
 	}
 	if len(list) == 0 {
 		return nil, nil

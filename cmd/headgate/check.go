@@ -275,11 +275,10 @@ func (c *Command) person(flag string) (string, error) {
 // approve verifies, for every finding that holds, the approvals at hand. What
 // does not verify is left out; the finding then stays.
 func approve(p *policies.Policy, people *approval.Approvers) ingest.Approve {
-	days := max(int(p.MaxApproval()/(24*time.Hour)), 1)
 	return func(in policies.Input, findings []trust.Finding, held []store.ApprovalRecord, requester string) []policies.Approval {
-		var ids []string
-		for _, e := range in.Evidence {
-			ids = append(ids, e.ID())
+		want := approval.Want{
+			Release: in.Component.Release, Artifacts: in.Component.Artifacts, Evidence: trust.Conclusions(in.Evidence),
+			Requester: requester, NotBefore: knownSince(in), Now: in.Now, MaxDays: approvalDays(p),
 		}
 		out := map[string]*policies.Approval{}
 		var order []string
@@ -287,11 +286,9 @@ func approve(p *policies.Policy, people *approval.Approvers) ingest.Approve {
 			if f.Effect != trust.EffectHold || !f.Counts() {
 				continue
 			}
+			want.Rule = f.Rule
 			for _, h := range held {
-				a, err := approval.Verify(h.Envelope, people, approval.Want{
-					Release: in.Component.Release, Artifacts: in.Component.Artifacts, Evidence: ids, Rule: f.Rule,
-					Requester: requester, Now: in.Now, MaxDays: days,
-				})
+				a, err := approval.Verify(h.Envelope, people, want)
 				if err != nil {
 					continue
 				}
@@ -308,6 +305,23 @@ func approve(p *policies.Policy, people *approval.Approvers) ingest.Approve {
 		}
 		return as
 	}
+}
+
+// knownSince is the time before which nobody can have approved what is judged: it
+// was not published, or not signed. The registry's word can only tighten it, and
+// a time that is still to come says nothing.
+func knownSince(in policies.Input) time.Time {
+	var since time.Time
+	times := []time.Time{in.Facts.Published}
+	for _, e := range in.Evidence {
+		times = append(times, e.SignedAt)
+	}
+	for _, t := range times {
+		if t = t.Add(-approval.MaxClockSkew); t.After(since) && t.Before(in.Now) {
+			since = t
+		}
+	}
+	return since
 }
 
 // carried are the approvals of headgate.trust: of the head, as a change may bring

@@ -38,6 +38,8 @@ type npmRegistry struct {
 	url  string
 	mu   sync.Mutex
 	docs map[string][]byte
+	// bare are packages that have lost every signature since they were asked for.
+	bare map[string]bool
 	// delay is how long each answer takes.
 	delay time.Duration
 	asked int
@@ -46,7 +48,7 @@ type npmRegistry struct {
 var npmVersions = []string{"1.0.0", "1.1.0", "1.2.0"}
 
 func newNPMRegistry(t testing.TB) *npmRegistry {
-	g := &npmRegistry{World: sigstoretest.New(t, time.Now().UTC().Truncate(time.Second).AddDate(0, 0, -10)), t: t, docs: map[string][]byte{}}
+	g := &npmRegistry{World: sigstoretest.New(t, time.Now().UTC().Truncate(time.Second).AddDate(0, 0, -10)), t: t, docs: map[string][]byte{}, bare: map[string]bool{}}
 	srv := httptest.NewServer(g)
 	t.Cleanup(srv.Close)
 	g.url = srv.URL + "/"
@@ -134,14 +136,14 @@ func (g *npmRegistry) packument(name string) []byte {
 		times[v] = at.Format(time.RFC3339)
 		integrity := npmIntegrity(name, v)
 		dist := obj{"integrity": integrity, "tarball": g.url + name + "/-/" + name[strings.LastIndex(name, "/")+1:] + "-" + v + ".tgz"}
-		if !strings.Contains(name, "stripped") {
+		if !strings.Contains(name, "stripped") && !g.bare[name] {
 			dist["signatures"] = []any{obj{"keyid": g.NPM.ID, "sig": base64.StdEncoding.EncodeToString(g.NPM.Sign(g.t, []byte(name+"@"+v+":"+integrity)))}}
 		}
 		repo := "acme/widget"
 		if strings.Contains(name, "moved") && i > 0 {
 			repo = "stranger/widget"
 		}
-		if strings.Contains(name, "prov") || strings.Contains(name, "moved") || strings.Contains(name, "lost") && i == 0 {
+		if !g.bare[name] && strings.Contains(name, "prov") || strings.Contains(name, "moved") || strings.Contains(name, "lost") && i == 0 {
 			wf := sigstoretest.Workflow{Repository: repo, Ref: "refs/tags/v" + v}
 			if repo != "acme/widget" {
 				wf.RepoID, wf.OwnerID = "2002", "902"
@@ -162,6 +164,17 @@ func (g *npmRegistry) packument(name string) []byte {
 	}
 	g.docs[name] = must(obj{"name": name, "dist-tags": obj{"latest": "1.2.0"}, "versions": versions, "time": times})
 	return g.docs[name]
+}
+
+// strip takes every signature from a package: strip NAME
+func (g *npmRegistry) strip(_ *testscript.TestScript, _ bool, args []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bare[args[0]] = true
+	delete(g.docs, args[0])
+	for _, v := range npmVersions {
+		delete(g.docs, args[0]+"@"+v)
+	}
 }
 
 // roots writes the trust roots as plain files, as they are carried to machines without network.

@@ -154,6 +154,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
 			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums,
+			"signer": cmdSigner, "agent": cmdAgent, "forge": cmdForge, "strip": reg.strip,
 		},
 	})
 }
@@ -213,14 +214,7 @@ func cmdSSHKey(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(block), 0o600))
 	spub, err := ssh.NewPublicKey(pub)
 	ts.Check(err)
-	b, err := os.ReadFile(ts.MkAbs(args[2]))
-	ts.Check(err)
-	text := string(b)
-	if !strings.Contains(text, "\napprovers:\n") {
-		text += "approvers:\n"
-	}
-	text += fmt.Sprintf("  - name: %s\n    ssh: %s\n    scope: [\"pkg:golang/*\"]\n", args[1], strings.TrimSpace(string(ssh.MarshalAuthorizedKey(spub))))
-	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(text), 0o644))
+	addApprover(ts, args[2], args[1], "    ssh: "+string(ssh.MarshalAuthorizedKey(spub)))
 }
 
 // cmdExit runs headgate from a shell and demands an exit code: exit CODE args...

@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/headgate/headgate/ingest"
@@ -52,7 +54,7 @@ type signFlags struct {
 
 func (s *signerFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.key, "key", "", "private key file (PEM, cosign, minisign, OpenSSH, PKCS#12), ssh-agent:SHA256:…, or a KMS URI; keyless without")
+	f.StringVar(&s.key, "key", "", "private key file (PEM, cosign, minisign, OpenSSH, PKCS#12), public key file of one in ssh-agent, ssh-agent:SHA256:…, or a KMS URI; keyless without")
 	f.StringVar(&s.certificate, "certificate", "", "certificate of the key, in PEM, with its issuers behind it")
 	f.StringVar(&s.token, "identity-token", "", "OIDC token for keyless signing; else the CI's own, else a browser")
 	f.StringVar(&s.tokenFile, "identity-token-file", "", "file with the OIDC token")
@@ -125,25 +127,39 @@ func (c *Command) passphrase(path string) signing.Passphrase {
 // maxAgentKeys bounds the keys that an agent is asked about.
 const maxAgentKeys = 1024
 
-func (c *Command) agentKey(fingerprint string) (*signing.Key, error) {
+// agentKeys asks the user's ssh-agent for its keys.
+func (c *Command) agentKeys() (agent.ExtendedAgent, []*agent.Key, error) {
 	sock := c.Getenv("SSH_AUTH_SOCK")
 	if sock == "" {
-		return nil, usage("no ssh-agent: $SSH_AUTH_SOCK is not set")
+		return nil, nil, usage("no ssh-agent: $SSH_AUTH_SOCK is not set")
 	}
 	conn, err := net.Dial("unix", sock)
 	if err != nil {
-		return nil, usage("ssh-agent: %w", err)
+		return nil, nil, usage("ssh-agent: %w", err)
 	}
 	a := agent.NewClient(conn)
 	keys, err := a.List()
 	if err != nil {
-		return nil, usage("ssh-agent: %w", err)
+		return nil, nil, usage("ssh-agent: %w", errors.Join(err, conn.Close()))
 	}
 	if len(keys) > maxAgentKeys {
-		return nil, usage("ssh-agent holds more than %d keys", maxAgentKeys)
+		return nil, nil, usage("ssh-agent holds more than %d keys", maxAgentKeys)
+	}
+	return a, keys, nil
+}
+
+func (c *Command) agentHas(fingerprint string) bool {
+	_, keys, err := c.agentKeys()
+	return err == nil && slices.ContainsFunc(keys, func(k *agent.Key) bool { return ssh.FingerprintSHA256(k) == fingerprint })
+}
+
+func (c *Command) agentKey(fingerprint string) (*signing.Key, error) {
+	a, keys, err := c.agentKeys()
+	if err != nil {
+		return nil, err
 	}
 	for _, k := range keys {
-		if s := sshsig.SignerOf(k); s.Fingerprint == fingerprint {
+		if ssh.FingerprintSHA256(k) == fingerprint {
 			signer, err := sshsig.AgentSigner(a, k)
 			if err != nil {
 				return nil, usage("ssh-agent: %w", err)
@@ -151,7 +167,27 @@ func (c *Command) agentKey(fingerprint string) (*signing.Key, error) {
 			return signing.SSHKey(signer)
 		}
 	}
-	return nil, usage("ssh-agent holds no key %s", fingerprint)
+	return nil, &exitError{code: ingest.ExitUsage, err: fmt.Errorf("ssh-agent holds no key %s", fingerprint), hint: "ssh-add FILE"}
+}
+
+// inAgent returns the fingerprint of the key in a file that ssh-agent is to sign
+// with: that of a public key, or of an encrypted private key whose passphrase no
+// variable holds while an agent is at hand.
+func (c *Command) inAgent(file []byte) string {
+	if pub, err := sshsig.ParsePublicKey(file); err == nil {
+		return ssh.FingerprintSHA256(pub)
+	}
+	var locked *ssh.PassphraseMissingError
+	if _, err := ssh.ParseRawPrivateKey(file); !errors.As(err, &locked) || locked.PublicKey == nil {
+		return ""
+	}
+	if c.Getenv(PassphraseEnv) != "" || c.Getenv("SSH_AUTH_SOCK") == "" {
+		return ""
+	}
+	if fp := ssh.FingerprintSHA256(locked.PublicKey); c.agentHas(fp) {
+		return fp
+	}
+	return ""
 }
 
 // signingKey reads the key that --key names; nil for keyless.
@@ -173,6 +209,10 @@ func (c *Command) signingKey(ctx context.Context, s *signerFlags) (*signing.Key,
 		b, rerr := readBounded(s.key, signing.MaxKeyFile)
 		if rerr != nil {
 			return nil, rerr
+		}
+		if agent := c.inAgent(b); agent != "" {
+			k, err = c.agentKey(agent)
+			break
 		}
 		k, err = signing.ParseKey(b, c.passphrase(s.key))
 	}

@@ -69,6 +69,10 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("SIGSTORE", s.URL)
 	ts.Setenv("CI_TOKENS", front.URL)
 	ts.Setenv("TOKEN", s.Token("sigstore", ""))
+	mine := s.Identity
+	s.Identity = sigstoretest.Email("ev@example.com", "")
+	ts.Setenv("OTHERTOKEN", s.Token("sigstore", ""))
+	s.Identity = mine
 	for name, b := range map[string][]byte{"trusted_root.json": w.TrustedRoot(), "other_root.json": sigstoretest.New(tb, now).TrustedRoot(),
 		"config1.json": s.SigningConfig(1, false), "config2.json": s.SigningConfig(2, true)} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))

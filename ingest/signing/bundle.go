@@ -141,13 +141,18 @@ func (s *Signer) bundle(content sign.Content, kp sign.Keypair, opts *sign.Bundle
 		if errors.Is(err, trust.ErrConfiguration) {
 			return nil, err
 		}
-		return nil, trust.Undecidable(trust.ReasonNetwork, "signing: %w", err)
+		return nil, unavailable("signing", err)
 	}
 	out, err := protojson.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("writing the bundle: %w", err)
 	}
 	return append(out, '\n'), nil
+}
+
+// unavailable is an error of a service that was asked.
+func unavailable(what string, err error) error {
+	return trust.Undecidable(trust.ReasonNetwork, "%s: %w", what, err)
 }
 
 // Attest signs an in-toto statement about the subjects.

@@ -389,8 +389,13 @@ func TestScopes(t *testing.T) {
 	if got := s.approvers.Eligible(p, "new-package", "bob@example.com"); len(got) != 1 || got[0] != "carol" {
 		t.Errorf("eligible: %v", got)
 	}
-	if s.approvers.May("carol", p, "cooldown") || !s.approvers.May("Carol", p, "new-package") || s.approvers.May("dave", p, "new-package") {
-		t.Error("May")
+	for _, c := range []struct {
+		name, rule, requester string
+		err                   error
+	}{{"carol", "cooldown", "x", ErrOutOfScope}, {"Carol", "new-package", "x", nil}, {"dave", "new-package", "x", ErrNotApprover}, {"carol", "new-package", "CAROL", ErrRequester}} {
+		if err := s.approvers.Refusal(c.name, p, c.rule, c.requester); !errors.Is(err, c.err) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/dsse"
+	"github.com/headgate/headgate/trust/minisign"
 	"github.com/headgate/headgate/trust/sshsig"
 )
 
@@ -49,6 +50,11 @@ func (c Credential) Identity() string {
 	return c.key.Identity()
 }
 
+// Holds reports whether the credential is this SSH key.
+func (c Credential) Holds(key ssh.PublicKey) bool {
+	return c.key != nil && c.Identity() == sshKey{key}.Identity()
+}
+
 // Between returns the credential with the times of issue that it counts for.
 func (c Credential) Between(from, until time.Time) Credential {
 	c.From, c.Until = from, until
@@ -65,9 +71,16 @@ func SSHCredential(line string) (Credential, error) {
 	return Credential{key: sshKey{key}, names: []string{fp}}, nil
 }
 
-// KeyCredential is a plain public key, PEM or DER SPKI.
-func KeyCredential(spki []byte) (Credential, error) {
-	key, err := dsse.ParseKey(spki)
+// KeyCredential is a plain public key: PEM or DER SPKI, or as minisign shows its
+// keys ("RWQ…").
+func KeyCredential(public []byte) (Credential, error) {
+	var key dsse.Key
+	m, err := minisign.ParsePublicKey(public)
+	if err == nil {
+		key, err = dsse.NewKey(m.Public())
+	} else {
+		key, err = dsse.ParseKey(public)
+	}
 	if err != nil {
 		return Credential{}, fmt.Errorf("approver's key: %w", err)
 	}
@@ -247,11 +260,19 @@ func (a *Approvers) named(name string) *person {
 	return nil
 }
 
-// May reports whether the person with that name may approve the package for
-// the rule; it is for telling people whom to ask.
-func (a *Approvers) May(name string, p trust.Package, rule string) bool {
+// Refusal says why the person with that name may not approve the package for the
+// rule when requester asked; nil if they may. Verify asks the same.
+func (a *Approvers) Refusal(name string, p trust.Package, rule, requester string) error {
 	who := a.named(name)
-	return who != nil && who.may(p, rule)
+	switch {
+	case who == nil:
+		return refuse(trust.ReasonUntrustedSigner, ErrNotApprover, "%q", clip(name))
+	case who.is(requester):
+		return refuse(trust.ReasonUntrustedSigner, ErrRequester, "%s", who.Name)
+	case !who.may(p, rule):
+		return refuse(trust.ReasonUntrustedSigner, ErrOutOfScope, "%s, %s, rule %q", who.Name, p, clip(rule))
+	}
+	return nil
 }
 
 // Eligible returns the names of those who may approve the package for the rule

@@ -10,7 +10,7 @@
 //	  "predicateType": "https://headgate.dev/attestation/approval/v1",
 //	  "predicate": {
 //	    "release": "pkg:npm/x@1.0.0",      // canonical package URL with version
-//	    "evidence": ["e-0123456789abcdef"], // ids of all evidence that was judged
+//	    "evidence": ["c-0123456789abcdef…"], // what all evidence came to (trust.Evidence.Conclusion)
 //	    "rules": ["new-package"],          // the rules that it sets aside
 //	    "requester": "alice",              // who asked; never the approver
 //	    "approver": "bob",                 // who signs, by the policy's name

@@ -25,7 +25,7 @@ const (
 const (
 	MaxEnvelope = 1 << 20 // bytes
 	MaxSubjects = 1024    // artifacts of one approval
-	MaxEvidence = 4096    // evidence ids of one approval
+	MaxEvidence = 4096    // conclusions of one approval
 	MaxRules    = 64      // rules of one approval
 	MaxText     = 4096    // bytes of the reason, and of any name
 )
@@ -34,7 +34,7 @@ const (
 type Statement struct {
 	Release   trust.Release
 	Artifacts []trust.Artifact // names and digests only
-	Evidence  []string         // trust.Evidence ids
+	Evidence  []string         // trust.Conclusions of what was judged
 	Rules     []string
 	Requester string
 	Approver  string

@@ -37,8 +37,8 @@ type Want struct {
 	// Artifacts are the artifacts as judged; each needs a digest that can stand
 	// for its bytes, and each must be among the approved ones.
 	Artifacts []trust.Artifact
-	// Evidence are the ids of the evidence that the verdict rests on, all of it:
-	// an approval that saw less, more or other evidence is void.
+	// Evidence are the conclusions of the evidence that the verdict rests on, all of
+	// it: an approval that saw less, more or other evidence is void.
 	Evidence []string
 	Rule     string
 	// Requester is who asked; if it is empty, the statement's word is all there is.

@@ -143,6 +143,10 @@ func extensions(c *x509.Certificate) (map[int]string, error) {
 	return ext, nil
 }
 
+// UnverifiedSigner reads the identity that a Fulcio certificate states. Nothing
+// vouches for it: it is for one's own certificate, before signing with it.
+func UnverifiedSigner(c *x509.Certificate) (trust.Signer, error) { return signerOf(c) }
+
 // signerOf reads the identity of a Fulcio certificate and refuses one that
 // contradicts itself.
 func signerOf(c *x509.Certificate) (trust.Signer, error) {

@@ -345,16 +345,36 @@ func ParseSigner(file []byte, passphrase func() ([]byte, error)) (ssh.Signer, er
 	return s, CheckKey(s.PublicKey())
 }
 
+// agentSigner signs by an agent and knows its key as what it is: an agent's own
+// keys hide the plain key behind them.
+type agentSigner struct {
+	ssh.AlgorithmSigner
+	public ssh.PublicKey
+}
+
+// PublicKey returns the key.
+func (s agentSigner) PublicKey() ssh.PublicKey { return s.public }
+
 // AgentSigner returns the signer of one key that an ssh-agent holds.
 func AgentSigner(a agent.Agent, key ssh.PublicKey) (ssh.Signer, error) {
 	all, err := a.Signers()
 	if err != nil {
 		return nil, fmt.Errorf("asking ssh-agent for its keys: %w", err)
 	}
+	wire := key.Marshal()
 	for _, s := range all {
-		if bytes.Equal(s.PublicKey().Marshal(), key.Marshal()) {
+		if !bytes.Equal(s.PublicKey().Marshal(), wire) {
+			continue
+		}
+		public, err := ssh.ParsePublicKey(wire)
+		if err != nil {
+			return nil, fmt.Errorf("reading a key of ssh-agent: %w", err)
+		}
+		by, ok := s.(ssh.AlgorithmSigner)
+		if !ok {
 			return s, nil
 		}
+		return agentSigner{by, public}, nil
 	}
 	return nil, fmt.Errorf("ssh-agent does not hold %s; add it with ssh-add", ssh.FingerprintSHA256(key))
 }
