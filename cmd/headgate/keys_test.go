@@ -3,14 +3,19 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +24,82 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/blake2b"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/headgate/headgate/trust/sshsig"
 )
 
 // serveRepo serves the folder repo of a script as a plain web server: a Maven or
 // chart repository, or a site with downloads. $REPO is its URL.
 func serveRepo(t testing.TB, e *testscript.Env) {
 	dir := filepath.Join(e.WorkDir, "repo")
-	srv := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	files := http.FileServer(http.Dir(dir))
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// By their times alone, files that a script changes within a second are the same.
+		if b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(r.URL.Path))); err == nil {
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(b)))
+		}
+		files.ServeHTTP(w, r)
+	})
+	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	e.Setenv("REPO", srv.URL)
-	e.Setenv(InsecureEnv, e.Getenv(InsecureEnv)+","+strings.TrimPrefix(srv.URL, "http://"))
+	site := httptest.NewTLSServer(h)
+	t.Cleanup(site.Close)
+	e.Setenv("SITE", site.URL)
+	e.Setenv(InsecureEnv, e.Getenv(InsecureEnv)+","+strings.TrimPrefix(srv.URL, "http://")+","+strings.TrimPrefix(site.URL, "https://"))
+	ca := filepath.Join(e.WorkDir, "site-ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: site.Certificate().Raw}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e.Setenv("SSL_CERT_FILE", ca)
+}
+
+// cmdSignerKey makes a key of a format, NAME.pub public and NAME.sec private:
+// signerkey minisign|ssh NAME...
+func cmdSignerKey(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args[1:] {
+		pub, priv, err := ed25519.GenerateKey(rand.Reader)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(name+".sec"), priv, 0o600))
+		var line string
+		if args[0] == "ssh" {
+			k, err := ssh.NewPublicKey(pub)
+			ts.Check(err)
+			line = string(ssh.MarshalAuthorizedKey(k))
+		} else {
+			// The key id says nothing: all keys here have the same.
+			line = "untrusted comment: key of " + name + "\n" + base64.StdEncoding.EncodeToString(slices.Concat([]byte("Ed01234567"), pub)) + "\n"
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(name+".pub"), []byte(line), 0o644))
+	}
+}
+
+// cmdSignWith writes a detached signature in a format: signwith FORMAT NAME SIGNATURE FILE
+func cmdSignWith(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := os.ReadFile(ts.MkAbs(args[1] + ".sec"))
+	ts.Check(err)
+	data, err := os.ReadFile(ts.MkAbs(args[3]))
+	ts.Check(err)
+	b64 := base64.StdEncoding.EncodeToString
+	var out string
+	switch args[0] {
+	case "ssh":
+		s, err := ssh.NewSignerFromKey(ed25519.PrivateKey(key))
+		ts.Check(err)
+		sig, err := sshsig.Sign(bytes.NewReader(data), sshsig.NamespaceFile, s)
+		ts.Check(err)
+		out = string(sig)
+	case "signify":
+		out = "untrusted comment: verify with " + args[1] + ".pub\n" + b64(slices.Concat([]byte("Ed01234567"), ed25519.Sign(key, data))) + "\n"
+	case "minisign":
+		sum := blake2b.Sum512(data)
+		sig := ed25519.Sign(key, sum[:])
+		comment := "file:" + filepath.Base(args[3])
+		out = "untrusted comment: signature\n" + b64(slices.Concat([]byte("ED01234567"), sig)) + "\ntrusted comment: " + comment + "\n" + b64(ed25519.Sign(key, slices.Concat(sig, []byte(comment)))) + "\n"
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(out), 0o644))
 }
 
 func pgpAt() *packet.Config {

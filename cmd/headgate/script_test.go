@@ -153,7 +153,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
-			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums,
+			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums, "signerkey": cmdSignerKey, "signwith": cmdSignWith,
 			"signer": cmdSigner, "agent": cmdAgent, "forge": cmdForge, "strip": reg.strip,
 		},
 	})
