@@ -1,12 +1,8 @@
 package helm
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +48,7 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	default:
 		return Config{}, nil
 	}
-	b, err := read(path)
+	b, err := upstream.ReadUserFile(path, MaxConfigFile, "the user's Helm configuration")
 	if err != nil {
 		return Config{}, err
 	}
@@ -79,12 +75,19 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		if strings.HasPrefix(r.URL, "oci://") {
 			continue
 		}
-		u, err := url.Parse(r.URL)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
-			return Config{}, fmt.Errorf("repository %q of %s has no usable URL", r.Name, path) // it may hold a secret
+		base, creds, err := upstream.RegistryURL(r.URL, fmt.Sprintf("the user's Helm configuration (%q)", r.Name))
+		if err != nil {
+			return Config{}, err
 		}
-		u.RawQuery, u.Fragment = "", ""
-		cfg.Repositories = append(cfg.Repositories, Repository{r.Name, strings.TrimSuffix(u.String(), "/") + "/"})
+		u, err := url.Parse(base)
+		if err != nil {
+			return Config{}, fmt.Errorf("repository %q of %s has no usable URL", r.Name, path)
+		}
+		cfg.Repositories = append(cfg.Repositories, Repository{r.Name, base})
+		for _, c := range creds {
+			c.Path = strings.TrimSuffix(u.Path, "/")
+			cfg.Credentials = append(cfg.Credentials, c)
+		}
 		if r.Password != "" {
 			cfg.Credentials = append(cfg.Credentials, upstream.Scope{Host: u.Host, Path: strings.TrimSuffix(u.Path, "/"), Header: upstream.Basic(r.Username, r.Password)})
 		}
@@ -102,25 +105,6 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		}
 	}
 	return cfg, nil
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the user's Helm configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the user's Helm configuration: %w", err)
-	}
-	if len(b) > MaxConfigFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, MaxConfigFile)
-	}
-	return b, nil
 }
 
 // repository returns the repository that a chart's source names by URL, or by

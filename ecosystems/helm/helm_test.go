@@ -21,6 +21,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 )
@@ -436,11 +437,15 @@ func TestConfigFromEnv(t *testing.T) {
 			t.Errorf("%s: %+v", what, cfg)
 		}
 	}
-	for _, bad := range []string{"repositories: 7", "repositories:\n- name: a\n  url: https://u:hunter2@x.example.com/\n", "repositories:\n- name: a\n  url: ftp://x/\n"} {
+	for _, bad := range []string{"repositories: 7", "repositories:\n- name: a\n  url: https://u:hunter2@x.example.com:port/\n", "repositories:\n- name: a\n  url: ftp://u:hunter2@x/\n"} {
 		write(bad)
 		if _, err := ConfigFromEnv(none, home); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+	write("repositories:\n- name: a\n  url: https://u:hunter2@x.example.com/charts\n")
+	if cfg, err := ConfigFromEnv(none, home); err != nil || cfg.Repositories[0].URL != "https://x.example.com/charts/" || len(cfg.Credentials) != 1 || cfg.Credentials[0].Path != "/charts" || cfg.Credentials[0].Header != upstream.Basic("u", "hunter2") || strings.Contains(fmt.Sprintf("%+v", cfg), "hunter2") {
+		t.Errorf("credentials in the URL: %+v %v", cfg, err)
 	}
 	write(strings.Repeat("#", MaxConfigFile))
 	if _, err := ConfigFromEnv(none, home); err != nil {

@@ -714,7 +714,7 @@ func TestConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(`{"auths":{"https://` + name.DefaultRegistry + `/v1/":{"auth":"` + encode([]byte("u:hunter2")) + `"},"registry.example.com":{"username":"a","password":"b"},"x.example.com":{"identitytoken":"z"},"y.example.com":{"registrytoken":"tok"},"e.example.com":{}},"credsStore":"desktop"}`)
+	write(`{"auths":{"https://` + name.DefaultRegistry + `/v1/":{"auth":"` + encode([]byte("u:hunter2")) + `"},"registry.example.com":{"username":"a","password":"b"},"x.example.com":{"identitytoken":"z1dentity"},"y.example.com":{"registrytoken":"tok"},"e.example.com":{}},"credsStore":"desktop"}`)
 	cfg, err := ConfigFromEnv(env, "")
 	if err != nil {
 		t.Fatal(err)
@@ -724,10 +724,10 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: wrong credentials", host)
 		}
 	}
-	if len(cfg.credentials) != 3 || len(cfg.Notes) != 2 {
+	if len(cfg.credentials) != 3 || len(cfg.Notes) != 1 || cfg.identity["x.example.com"] != "z1dentity" {
 		t.Errorf("%d credentials, notes %q", len(cfg.credentials), cfg.Notes)
 	}
-	if s := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(s, "hunter2") || strings.Contains(s, "tok\"") {
+	if s := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(s, "hunter2") || strings.Contains(s, "tok\"") || strings.Contains(s, "z1dentity") {
 		t.Errorf("secrets are shown: %s", s)
 	}
 	for _, bad := range []string{`{"auths":"hunter2"}`, `hunter2`, `{"auths":{"registry.example.com":{"auth":"hunter2!"}}}`} {

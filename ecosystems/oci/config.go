@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,13 +22,15 @@ const MaxConfigFile = 4 << 20
 type Config struct {
 	// credentials are values of the Authorization header by registry host.
 	credentials map[string]string
+	// identity are refresh tokens by registry host, which its token service exchanges.
+	identity map[string]string
 	// Notes are settings that headgate does not follow, in sentences.
 	Notes []string
 }
 
 // String hides the secrets.
 func (c Config) String() string {
-	return fmt.Sprintf("%d registries with credentials", len(c.credentials))
+	return fmt.Sprintf("%d registries with credentials", len(c.credentials)+len(c.identity))
 }
 
 // GoString hides the secrets from %#v.
@@ -47,17 +46,9 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		}
 		dir = filepath.Join(home, ".docker")
 	}
-	f, err := os.Open(filepath.Join(dir, "config.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, nil
-	}
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the docker configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the docker configuration: %w", err)
+	b, err := upstream.ReadUserFile(filepath.Join(dir, "config.json"), MaxConfigFile, "the docker configuration")
+	if err != nil || b == nil {
+		return Config{}, err
 	}
 	return parseConfig(b)
 }
@@ -65,9 +56,6 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 // parseConfig reads the registries of a config.json. Its errors hold no content
 // of the file, which has secrets in it.
 func parseConfig(b []byte) (Config, error) {
-	if len(b) > MaxConfigFile {
-		return Config{}, fmt.Errorf("the docker configuration is larger than %d bytes", MaxConfigFile)
-	}
 	var doc struct {
 		Auths map[string]struct {
 			Auth          string `json:"auth"`
@@ -82,9 +70,9 @@ func parseConfig(b []byte) (Config, error) {
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return Config{}, errors.New("the docker configuration is no JSON document of the known form; correct the file")
 	}
-	cfg := Config{credentials: map[string]string{}}
+	cfg := Config{credentials: map[string]string{}, identity: map[string]string{}}
 	if doc.CredsStore != "" || len(doc.CredHelpers) > 0 {
-		cfg.Notes = append(cfg.Notes, "The docker configuration names credential helpers; headgate runs no programs, and asks those registries without credentials (.netrc is followed).")
+		cfg.Notes = append(cfg.Notes, "The docker configuration names credential helpers, which are programs; headgate runs none and asks those registries without credentials. Private images need an entry of their own: docker login with DOCKER_CONFIG set to an empty folder, or .netrc.")
 	}
 	for _, key := range slices.Sorted(maps.Keys(doc.Auths)) {
 		a := doc.Auths[key]
@@ -100,7 +88,7 @@ func parseConfig(b []byte) (Config, error) {
 		case a.RegistryToken != "":
 			cfg.credentials[host] = upstream.Bearer(a.RegistryToken)
 		case a.IdentityToken != "":
-			cfg.Notes = append(cfg.Notes, "The docker configuration has an identity token for "+host+", which headgate cannot exchange; it asks there without credentials.")
+			cfg.identity[host] = a.IdentityToken
 		case a.Username != "":
 			cfg.credentials[host] = upstream.Basic(a.Username, a.Password)
 		}

@@ -56,7 +56,7 @@ func (a *Adapter) Describe() adapter.Description {
 		Name: "OCI images", Types: []string{"oci", "docker"},
 		Sources:   []string{"Dockerfile FROM", "Compose", "Kubernetes manifests", "docker:// steps of workflows", "SBOMs"},
 		Integrity: "the digest names manifest or index (a tag is no identity)",
-		Registry:  "–", Publisher: "cosign signatures and Sigstore bundles by tag and by referrers; SLSA provenance",
+		Registry:  "–", Publisher: "cosign signatures and Sigstore bundles by tag and by referrers; SLSA provenance; an unsigned index by its signed images",
 		Binding: "digest and image name are signed; the signer is remembered from first sight",
 		Checks:  []trust.Check{trust.CheckSource, trust.CheckLockfile, trust.CheckBytes, trust.CheckPublisherSig, trust.CheckProvenance},
 		Offers:  trust.AssuranceNone,
@@ -106,7 +106,7 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		return adapter.Result{}, ctx.Err()
 	}
 	res.Evidence = append(res.Evidence, es...)
-	res.Facts = a.facts(ctx, im, d)
+	res.Facts = a.facts(ctx, r, im, d)
 	res.Facts.Notes = append(res.Facts.Notes, notes...)
 	return res, ctx.Err()
 }
@@ -186,12 +186,12 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 	if !proven && len(unknown) > 0 {
 		es = append(es, unknown[0])
 	}
-	if len(es) == 0 {
-		what := "this digest"
-		if d.index {
-			what = "this index (its platforms' manifests may have some of their own)"
-		}
-		es = append(es, adapter.Missing(trust.CheckPublisherSig, r, art, trust.ReasonNotPublished, "the registry has no signatures or attestations of %s", what))
+	switch {
+	case len(es) > 0:
+	case d.index:
+		es = a.platforms(ctx, r, art, im, d)
+	default:
+		es = append(es, adapter.Missing(trust.CheckPublisherSig, r, art, trust.ReasonNotPublished, "the registry has no signatures or attestations of this digest"))
 	}
 	slices.Sort(notes)
 	return es, slices.Compact(notes)
@@ -387,8 +387,16 @@ func (a *Adapter) keys(ctx context.Context, pkg trust.Package) ([]dsse.Key, erro
 }
 
 // facts are the image's own, unsigned word on itself.
-func (a *Adapter) facts(ctx context.Context, im image, d *document) trust.Facts {
+func (a *Adapter) facts(ctx context.Context, r trust.Release, im image, d *document) trust.Facts {
 	f := factsOf(d.Annotations)
+	if d.index && f.Published.IsZero() {
+		own := a.built(ctx, r, im, d)
+		if f.Repository == "" {
+			f.Repository = own.Repository
+		}
+		f.Published = own.Published
+		return f
+	}
 	if d.index || d.Config == nil || !strings.HasSuffix(string(d.Config.MediaType), "+json") {
 		return f
 	}

@@ -23,6 +23,9 @@ const (
 	maxChallenge = 8 << 10  // bytes of a WWW-Authenticate header
 )
 
+// clientID is how headgate calls itself to token services.
+const clientID = "headgate"
+
 // ask sends one request of the distribution API. A registry that challenges gets
 // one answer to it; the token is kept for further requests to the repository.
 func (a *Adapter) ask(ctx context.Context, repo name.Repository, resource string, r upstream.Request) (*upstream.Response, error) {
@@ -80,22 +83,40 @@ func (a *Adapter) answer(ctx context.Context, repo name.Repository, base, header
 	if err != nil || realm.Host == "" || realm.User != nil || realm.Scheme != "https" && !(realm.Scheme == "http" && strings.HasPrefix(base, "http://")) {
 		return "", trust.Undecidable(trust.ReasonMalformed, "%s names no usable token service", repo.RegistryStr())
 	}
-	q := realm.Query()
-	if s := params["service"]; s != "" {
-		q.Set("service", s)
-	}
 	// The scope is what headgate needs, whatever the challenge asks for.
-	q.Set("scope", "repository:"+repo.RepositoryStr()+":pull")
-	realm.RawQuery = q.Encode()
-	req := upstream.Request{URL: realm.String(), Accept: "application/json", MaxBytes: MaxToken, NoStore: true}
-	if own != "" && sameOwner(realm, base) {
-		req.Authorization = own
+	scope := "repository:" + repo.RepositoryStr() + ":pull"
+	req := upstream.Request{Accept: "application/json", MaxBytes: MaxToken, NoStore: true}
+	identity := a.cfg.identity[repo.RegistryStr()]
+	if identity != "" && sameOwner(realm, base) {
+		// An identity token is a refresh token of OAuth 2
+		// (https://distribution.github.io/distribution/spec/auth/oauth/).
+		req.URL = realm.String()
+		req.Form = url.Values{"grant_type": {"refresh_token"}, "refresh_token": {identity}, "client_id": {clientID}, "service": {params["service"]}, "scope": {scope}}
+	} else {
+		q := realm.Query()
+		if s := params["service"]; s != "" {
+			q.Set("service", s)
+		}
+		q.Set("scope", scope)
+		realm.RawQuery = q.Encode()
+		req.URL = realm.String()
+		if own != "" && sameOwner(realm, base) {
+			req.Authorization = own
+		}
 	}
 	resp, err := a.get.Get(ctx, req)
+	var refused *upstream.Error
+	if errors.As(err, &refused) && refused.Kind == upstream.KindRefused {
+		// What is wrong with a token service says nothing about the image.
+		return "", trust.Undecidable(trust.ReasonNetwork, "the token service of %s: %v", repo.RegistryStr(), err)
+	}
 	if err != nil {
 		return "", err
 	}
 	if resp.Status != http.StatusOK {
+		if req.Form != nil {
+			return "", trust.Undecidable(trust.ReasonNetwork, "the token service of %s does not take the identity token of the docker configuration (HTTP %d); log in again", repo.RegistryStr(), resp.Status)
+		}
 		return "", trust.Undecidable(trust.ReasonNetwork, "the token service of %s answered HTTP %d", repo.RegistryStr(), resp.Status)
 	}
 	var doc struct {

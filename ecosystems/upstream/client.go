@@ -274,7 +274,7 @@ func (c *Client) authorization(u *url.URL) string {
 
 // sharedKey is equal for requests that may share one answer.
 func sharedKey(r Request) string {
-	return fmt.Sprintf("%q %q %d %s %d %q %q %t %t", r.URL, r.Accept, r.MaxBytes, r.Want, r.MaxAge, r.Allow, r.Authorization, r.NoStore, r.AnyHost)
+	return fmt.Sprintf("%q %q %d %s %d %q %q %t %t %t %q", r.URL, r.Accept, r.MaxBytes, r.Want, r.MaxAge, r.Allow, r.Authorization, r.NoStore, r.AnyHost, r.Form != nil, r.Form.Encode())
 }
 
 func refuse(u *url.URL, err error) *Error {
@@ -294,7 +294,7 @@ func (c *Client) start(r Request) (*url.URL, string, error) {
 	if err := c.admit(u); err != nil {
 		return nil, "", refuse(u, err)
 	}
-	if r.Authorization != "" {
+	if r.Authorization != "" || r.Form != nil {
 		return u, r.Authorization, nil
 	}
 	return u, c.authorization(u), nil
@@ -328,7 +328,11 @@ func (c *Client) get(ctx context.Context, r Request, u *url.URL, auth string) (*
 		encoding = "identity" // the digest is one over the bytes as they are
 	}
 	key := cacheKey(u.String(), r.Accept, encoding, auth)
-	e, body := c.cache.read(key, u.String(), r.MaxBytes)
+	var e *cacheEntry
+	var body []byte
+	if r.Form == nil {
+		e, body = c.cache.read(key, u.String(), r.MaxBytes)
+	}
 	if e != nil && (r.Want.IsZero() && c.fresh(e, r.MaxAge) || !r.Want.IsZero() && digestOf(r.Want.Algorithm, body).Equal(r.Want)) {
 		h.count(func(s *HostStats) { s.CacheHits++ })
 		return &Response{Status: http.StatusOK, Header: e.Header, Body: body, URL: e.Final, FromCache: true}, nil
@@ -369,7 +373,7 @@ func (c *Client) get(ctx context.Context, r Request, u *url.URL, auth string) (*
 		if !r.Want.IsZero() && !s.digest(r.Want.Algorithm).Equal(r.Want) {
 			return a.fail(KindWrongDigest, fmt.Errorf("body is %s, want %s", s.digest(r.Want.Algorithm), r.Want))
 		}
-		if !r.NoStore {
+		if !r.NoStore && r.Form == nil {
 			c.store(key, u, a, s, bytes.NewReader(b))
 		}
 		return nil
@@ -402,6 +406,9 @@ func (c *Client) Open(ctx context.Context, r Request) (adapter.Blob, error) {
 	u, auth, err := c.start(r)
 	if err != nil {
 		return nil, err
+	}
+	if r.Form != nil {
+		return nil, refuse(u, errors.New("an artifact is not fetched by POST"))
 	}
 	if r.Verify != nil {
 		sh, err := c.open(ctx, r, u, auth)
@@ -592,12 +599,19 @@ func (c *Client) send(ctx context.Context, r Request, u *url.URL, encoding strin
 		// The time-out starts with the request: waiting for a slot is not upstream's fault.
 		hctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 		free := func() { cancel(); release() }
-		req, err := http.NewRequestWithContext(hctx, http.MethodGet, u.String(), nil)
+		method, sent := http.MethodGet, io.Reader(nil)
+		if r.Form != nil {
+			method, sent = http.MethodPost, strings.NewReader(r.Form.Encode())
+		}
+		req, err := http.NewRequestWithContext(hctx, method, u.String(), sent)
 		if err != nil {
 			free()
 			return nil, refuse(u, errors.New("URL cannot be requested"))
 		}
 		req.Header.Set("User-Agent", c.agent)
+		if r.Form != nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
 		if r.Accept != "" {
 			req.Header.Set("Accept", r.Accept)
 		}
@@ -606,7 +620,7 @@ func (c *Client) send(ctx context.Context, r Request, u *url.URL, encoding strin
 		}
 		if !left {
 			auth := r.Authorization
-			if auth == "" {
+			if auth == "" && r.Form == nil {
 				auth = c.authorization(u)
 			}
 			if auth != "" {
@@ -636,6 +650,9 @@ func (c *Client) send(ctx context.Context, r Request, u *url.URL, encoding strin
 		switch resp.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 			a.close()
+			if r.Form != nil {
+				return nil, a.fail(KindRefused, errors.New("redirect of a request that holds a secret"))
+			}
 			next, err := c.redirect(r, u, origin, resp.Header.Get("Location"))
 			if err != nil {
 				return nil, a.fail(KindRefused, err)

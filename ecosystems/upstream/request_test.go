@@ -3,10 +3,12 @@ package upstream
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestThreat104RequestAuthorization: a token of one request takes the place of
@@ -99,5 +101,62 @@ func TestThreat109SecretAnswersAreNotKept(t *testing.T) {
 		if found == noStore {
 			t.Errorf("NoStore %t: on disk %t", noStore, found)
 		}
+	}
+}
+
+// TestForm: a form is sent by POST to the first host alone, without configured
+// credentials, and its answer is kept nowhere.
+func TestForm(t *testing.T) {
+	foreign := 0
+	other, otherHost := server(t, func(w http.ResponseWriter, r *http.Request) { foreign++ })
+	asked, status := 0, http.StatusOK
+	s, host := server(t, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch {
+		case r.URL.Path == "/redirect":
+			http.Redirect(w, r, other.URL+"/", status)
+		case r.URL.Path == "/own":
+			http.Redirect(w, r, "/token", status)
+		case r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" || r.FormValue("refresh_token") != "s3cret&x" || r.Header.Get("Authorization") != "":
+			t.Errorf("%s %v %v", r.Method, r.Header, r.Form)
+		}
+		fmt.Fprint(w, "token")
+	})
+	dir := t.TempDir()
+	c := client(t, Config{Insecure: []string{host, otherHost}, CacheDir: dir, Credentials: []Credentials{Scopes{{Host: host, Header: "Basic configured"}}}})
+	form := url.Values{"refresh_token": {"s3cret&x"}}
+	for range 2 {
+		resp, err := c.Get(t.Context(), Request{URL: s.URL + "/token", MaxBytes: 100, Form: form, MaxAge: time.Hour})
+		if err != nil || string(resp.Body) != "token" || resp.FromCache {
+			t.Fatalf("%+v %v", resp, err)
+		}
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	for _, status = range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		for _, p := range []string{"/redirect", "/own"} {
+			_, err := c.Get(t.Context(), Request{URL: s.URL + p, MaxBytes: 100, Form: form, Allow: []string{otherHost}})
+			if e := wantKind(t, err, KindRefused); strings.Contains(e.Error(), "s3cret") {
+				t.Errorf("%v", e)
+			}
+		}
+	}
+	if foreign != 0 {
+		t.Error("the foreign host was asked")
+	}
+	if _, err := c.Open(t.Context(), Request{URL: s.URL + "/token", MaxBytes: 100, Form: form, Want: sha([]byte("token"))}); err == nil {
+		t.Error("an artifact was fetched by POST")
+	}
+	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if b, rerr := os.ReadFile(p); rerr != nil || strings.Contains(string(b), "token") {
+				t.Errorf("%s is kept: %v", p, rerr)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
@@ -33,6 +34,10 @@ type Request struct {
 	Authorization string
 	// NoStore keeps the answer out of the cache: it is a secret itself.
 	NoStore bool
+	// Form, for Get only, is sent by POST, as token services want it. It holds
+	// secrets: configured credentials are not sent besides, no redirect is followed,
+	// and the answer is kept nowhere.
+	Form url.Values
 	// AnyHost lets redirects lead to any public host. It has an effect with Want
 	// alone: registries keep what is named by its digest with storage providers that
 	// nobody can list, and the digest decides what is taken from there.
