@@ -19,7 +19,7 @@ const maxEvidence = 10_000
 // collect gets the evidence of every item that has none yet. A panic of an
 // adapter or verifier is evidence that could not be had; the only error is a
 // cancelled context.
-func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
+func (g *Gate) collect(ctx context.Context, work []*item, q Request) error {
 	jobs := g.Jobs
 	if jobs <= 0 {
 		jobs = DefaultJobs
@@ -92,7 +92,7 @@ func (g *Gate) collect(ctx context.Context, work []*item, bytes bool) error {
 		}
 		eg.Go(func() error {
 			a := g.Adapters[it.in.Component.Release.Package.Type]
-			res, err := ask1(ectx, a, adapter.Request{Component: it.in.Component, Bytes: bytes, History: DefaultHistory})
+			res, err := ask1(ectx, a, adapter.Request{Component: it.in.Component, Bytes: q.Bytes, Files: q.Files, History: DefaultHistory})
 			if ectx.Err() != nil {
 				return ectx.Err()
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -142,6 +143,9 @@ type Request struct {
 	// Accepted are acceptances beside the store's: those of headgate.trust of the
 	// base that a key of the policy signed. Nil for none.
 	Accepted func(trust.Package) []store.Acceptance
+	// Files is the tree that the inventory was taken of; nil where there is none, and
+	// then vendored files are held against nothing.
+	Files fs.FS
 	// Bytes asks adapters to fetch artifacts even where signed statements suffice.
 	Bytes bool
 	// DryRun records nothing, by the user's own word.
@@ -178,7 +182,7 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 	if err := g.recall(ctx, work, q.Accepted); err != nil {
 		return nil, err
 	}
-	if err := g.collect(ctx, work, q.Bytes); err != nil {
+	if err := g.collect(ctx, work, q); err != nil {
 		return nil, err
 	}
 	if err := g.inspect(ctx, work, q); err != nil {
@@ -229,6 +233,9 @@ type item struct {
 func (g *Gate) work(q Request, r *Report) []*item {
 	var items []*item
 	add := func(c sbom.Component, change policies.Change, previous *sbom.Component) {
+		if q.Files == nil {
+			c.Vendored = ""
+		}
 		a, ok := g.Adapters[c.Release.Package.Type]
 		it := &item{in: policies.Input{Component: c, Change: change, Previous: previous, Adapter: ok}}
 		if ok {
@@ -336,6 +343,9 @@ func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Packa
 // this component: complete, young enough, nothing missing or failed, and a signed
 // statement over exactly the digests that the component states.
 func reusable(d *store.Decision, it *item, now time.Time, max time.Duration) bool {
+	if it.in.Component.Vendored != "" {
+		return false // what was compared then were other files, as far as anybody knows
+	}
 	at := d.EvidenceChecked
 	if at.IsZero() {
 		at = d.At

@@ -125,6 +125,7 @@ var componentVariables = []variable{
 	{"component.version", cel.StringType, "version", func(v *view) any { return v.in.Component.Release.Version }},
 	{"component.kind", cel.StringType, "registry, git, url, path, workspace, bundled, toolchain, unknown", func(v *view) any { return string(v.kind()) }},
 	{"component.used", cel.BoolType, "false for what a lock file names and no build uses (scope unused): it is held to its digests alone", func(v *view) any { return v.in.Component.Scope != sbom.ScopeUnused }},
+	{"component.vendored", cel.BoolType, "the source holds the code of the module itself, in a vendor directory", func(v *view) any { return v.in.Component.Vendored != "" }},
 	{"component.local", cel.BoolType, "kind is path, workspace, bundled or toolchain: there is nothing upstream of its own", func(v *view) any { return v.local() }},
 	{"component.scope", cel.StringType, "runtime (also if unknown), development, optional, unused (named by go.sum, used by no build)", func(v *view) any { return v.scope() }},
 	{"component.relation", cel.StringType, "direct, transitive or empty", func(v *view) any { return string(v.in.Component.Relation) }},

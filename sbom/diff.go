@@ -15,7 +15,7 @@ const (
 	ChangeAdded   Change = "added"   // no release of its package was in the base
 	ChangeVersion Change = "version" // another version of a package that was in the base
 	ChangeDigest  Change = "digest"  // same release; other, additional, lost or first digests
-	ChangeSource  Change = "source"  // same release and digests; other URL, registry, origin, alias or a new problem
+	ChangeSource  Change = "source"  // same release and digests; other URL, registry, origin, alias, vendored files or a new problem
 	ChangeScope   Change = "scope"   // development became optional or runtime, or optional runtime
 )
 
@@ -295,7 +295,7 @@ func sameDigests(a, b trust.Digests) bool {
 func sourceChanged(base, head *Component) bool {
 	proven := !digestsChanged(base, head) && slices.ContainsFunc(head.Artifacts, func(a trust.Artifact) bool { return !a.Digests.Strongest().IsZero() })
 	if base.Kind != head.Kind || base.Registry != head.Registry && !(proven && base.Registry == "") || base.Origin != head.Origin ||
-		base.Alias != head.Alias || base.Replaces != head.Replaces {
+		base.Alias != head.Alias || base.Replaces != head.Replaces || base.Vendored != head.Vendored && head.Vendored != "" {
 		return true
 	}
 	if base.Release.Version == head.Release.Version {

@@ -89,7 +89,19 @@ type Component struct {
 	Expect []map[string]string `json:"expect,omitempty"`
 	// InstallCode is what the lock file says of code run at install time.
 	InstallCode bool `json:"installCode,omitempty"`
+	// Vendored names the files that a vendor directory of the source holds of the
+	// module, by a hash over their paths and git object ids; "" if there are none.
+	Vendored string `json:"vendored,omitempty"`
 	// Signer and Verdict are never read from a source.
+}
+
+// ImportedAs is the name by which code imports the component: that of the
+// package whose place it takes, where it takes one's.
+func (c *Component) ImportedAs() string {
+	if !c.Replaces.IsZero() {
+		return c.Replaces.Package.FullName()
+	}
+	return c.Release.Package.FullName()
 }
 
 // Problem is something an inventory cannot vouch for. Any problem makes the

@@ -173,6 +173,14 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 		Requester: c.requester(o), Bytes: o.bytes, DryRun: call.dryRun || o.dryRun, Baseline: call.baseline,
 		Accepted: accepted,
 	}
+	if inv.Source.Scheme == "dir" {
+		root, err := os.OpenRoot(sourceDir(call.source))
+		if err != nil {
+			return nil, usage("%w", err)
+		}
+		defer root.Close()
+		q.Files = root.FS()
+	}
 	if base != nil {
 		q.Base, q.BaseInfo = base.inventory, base.info
 	}

@@ -7,6 +7,7 @@ package adapter
 import (
 	"context"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/headgate/headgate/sbom"
@@ -71,6 +72,9 @@ type Request struct {
 	// Bytes asks the adapter to fetch the artifacts and compare their digests even
 	// where signed statements suffice.
 	Bytes bool
+	// Files is the scanned tree, for components whose code the source holds itself
+	// (Component.Vendored); nil where there is none. What is in it is hostile.
+	Files fs.FS
 	// History is how many earlier releases to report on, newest first; 0 for none.
 	History int
 }

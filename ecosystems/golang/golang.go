@@ -113,6 +113,9 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		for _, art := range stated(c) {
 			res.add(trust.CheckChecksumDB, art, o, reason, detail, remedy)
 		}
+		if err := a.vendoredOutside(ctx, res, m, reason, detail, req.Files); err != nil {
+			return adapter.Result{}, err
+		}
 		out := adapter.Result{Evidence: res.es}
 		if reason == trust.ReasonPrivate && !matches(a.env.NoProxy, m.Path) {
 			out.Facts = a.facts(ctx, m)
@@ -134,6 +137,13 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		if req.Bytes && f == nil {
 			err = a.bytes(ctx, res, m, rec)
 		}
+		if err == nil && f == nil {
+			zip, _, f := rec.hashes(m)
+			if f != nil {
+				zip = trust.Digest{}
+			}
+			err = a.vendored(ctx, res, m, zip, req.Files)
+		}
 	}
 	wg.Wait()
 	if err == nil {
@@ -141,11 +151,6 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	}
 	if err != nil {
 		return adapter.Result{}, err
-	}
-	if vendored(c) {
-		res.add(trust.CheckVendored, trust.Artifact{}, trust.Absent, trust.ReasonNotCovered,
-			"vendor/ holds a part of the module: the database's hash is over the whole zip and says nothing about the files there",
-			"run go mod vendor on a clean checkout and compare, or build with -mod=mod")
 	}
 	out.Evidence = res.es
 	return out, nil
@@ -184,15 +189,6 @@ func (a *Adapter) outside(c sbom.Component, m module.Version) (reason trust.Reas
 		return trust.ReasonPrivate, "GONOSUMDB or GOPRIVATE of your own environment excludes the module: the checksum database is not asked", "approve the module with its hash"
 	}
 	return "", "", ""
-}
-
-func vendored(c sbom.Component) bool {
-	for _, l := range c.Locations {
-		if strings.HasSuffix("/"+l.Path, "/vendor/modules.txt") {
-			return true
-		}
-	}
-	return false
 }
 
 // compare holds what the component states against the authenticated record.
@@ -309,18 +305,7 @@ func (a *Adapter) bytes(ctx context.Context, res *result, m module.Version, rec 
 			return ctx.Err()
 		}
 		if err != nil {
-			o, r := trust.Unreachable, trust.ReasonNetwork
-			var ue *upstream.Error
-			switch {
-			case errors.As(err, &ue):
-				o, r = ue.Reason()
-			case errors.Is(err, errOff):
-				r = trust.ReasonOffline
-			case errors.Is(err, errDirect):
-				r = trust.ReasonUnsupported
-			case errors.Is(err, errNotThere):
-				r = trust.ReasonNotFound
-			}
+			o, r := fetchFailure(err)
 			res.add(trust.CheckBytes, art, o, r, err.Error(), "")
 			continue
 		}
@@ -328,6 +313,22 @@ func (a *Adapter) bytes(ctx context.Context, res *result, m module.Version, rec 
 		res.add(trust.CheckBytes, art, trust.Verified, "", fmt.Sprintf("%d fetched bytes hash to %s", b.Size(), art.Digests.Get(trust.DirHash1)), "")
 	}
 	return nil
+}
+
+// fetchFailure says what an error of fetch amounts to.
+func fetchFailure(err error) (trust.Outcome, trust.Reason) {
+	var ue *upstream.Error
+	switch {
+	case errors.As(err, &ue):
+		return ue.Reason()
+	case errors.Is(err, errOff):
+		return trust.Unreachable, trust.ReasonOffline
+	case errors.Is(err, errDirect):
+		return trust.Unreachable, trust.ReasonUnsupported
+	case errors.Is(err, errNotThere):
+		return trust.Unreachable, trust.ReasonNotFound
+	}
+	return trust.Unreachable, trust.ReasonNetwork
 }
 
 // Fetch implements adapter.Fetcher.

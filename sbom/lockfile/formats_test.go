@@ -393,11 +393,15 @@ func TestGoWorkAndVendor(t *testing.T) {
 		t.Errorf("y: %+v", y)
 	}
 	res = parse(t, GoVendor, "vendor/modules.txt", "# example.com/a v1.0.0\n## explicit; go 1.20\nexample.com/a\n# example.com/b v1.1.0\n# example.com/c v1.0.0 => ./c\n# example.com/c => ./c\n",
-		map[string]string{"../go.mod": "module x\nrequire example.com/b v1.0.0\n"})
+		map[string]string{"../go.mod": "module x\nrequire example.com/a v1.0.0\nrequire example.com/b v1.0.0\n", "../go.sum": "example.com/a v1.0.0 " + h1A + "\nexample.com/b v1.1.0 " + h1A + "\n"})
 	check(t, res,
-		want{purl: "pkg:golang/example.com/a@v1.0.0", scope: rt, relation: dir},
-		want{purl: "pkg:golang/example.com/b@v1.1.0", scope: rt, relation: trs, problem: sbom.ProblemConflict},
+		want{purl: "pkg:golang/example.com/a@v1.0.0", scope: rt, relation: dir, digests: 1},
+		want{purl: "pkg:golang/example.com/b@v1.1.0", scope: rt, relation: trs, digests: 1, problem: sbom.ProblemConflict},
 		want{purl: "pkg:golang/example.com/c@v1.0.0", kind: sbom.KindPath, scope: rt, relation: trs, origin: "./c"})
+	for what, problem := range map[string]sbom.ProblemCode{"require example.com/a v1.0.0": "", "": sbom.ProblemConflict} {
+		res = parse(t, GoVendor, "vendor/modules.txt", "# example.com/a v1.0.0\n## explicit\nexample.com/a\n", map[string]string{"../go.mod": "module x\n" + what + "\n", "../go.work.sum": "example.com/a v1.0.0 " + h1A + "\n"})
+		check(t, res, want{purl: "pkg:golang/example.com/a@v1.0.0", scope: rt, relation: dir, digests: 1, problem: problem})
+	}
 }
 
 func TestUvLock(t *testing.T) {

@@ -94,6 +94,25 @@ func (s *goSum) describe(f *file, c *sbom.Component, m module.Version, line int)
 	}
 }
 
+// with returns the lines of both files.
+func (s *goSum) with(o *goSum) *goSum {
+	if s == nil {
+		return o
+	}
+	for _, p := range []struct {
+		to, from map[module.Version]trust.Digests
+	}{{s.zip, o.zip}, {s.mod, o.mod}} {
+		for m, ds := range p.from {
+			for _, d := range ds {
+				if !slices.Contains(p.to[m], d) {
+					p.to[m] = append(p.to[m], d)
+				}
+			}
+		}
+	}
+	return s
+}
+
 func parseGoSum(f *file) error {
 	sum, err := parseGoSumLines(f.content)
 	if err != nil {
@@ -334,15 +353,31 @@ func parseGoWork(f *file) error {
 }
 
 // parseGoVendor reads vendor/modules.txt, which the go command writes. It has no
-// digests; they come from go.sum, and the vendored tree must hash to them.
+// digests; they are those of go.sum (go.work.sum in a vendored workspace).
 func parseGoVendor(f *file) error {
 	required := map[string]string{}
-	if b, ok := f.sibling("../go.mod"); ok {
-		if mf, err := modfile.Parse("go.mod", b, nil); err == nil {
+	mod, ok := f.sibling("../go.mod")
+	if ok {
+		if mf, err := modfile.Parse("go.mod", mod, nil); err == nil {
 			for _, r := range mf.Require {
 				required[r.Mod.Path] = r.Mod.Version
 			}
+		} else {
+			ok = false // said of the file itself
 		}
+	}
+	workspace := bytes.Contains(f.content, []byte("## workspace"))
+	var sum *goSum
+	for _, name := range []string{"../go.sum", "../go.work.sum"} {
+		b, ok := f.sibling(name)
+		if !ok {
+			continue
+		}
+		s, err := parseGoSumLines(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path.Base(name), err)
+		}
+		sum = sum.with(s)
 	}
 	lines := strings.Split(string(f.content), "\n")
 	for n, line := range lines {
@@ -365,8 +400,11 @@ func parseGoVendor(f *file) error {
 		} else if !replaced {
 			return fmt.Errorf("line %d: module without version", n+1)
 		}
-		if m.Version != "" && required[m.Path] != "" && required[m.Path] != m.Version {
+		switch {
+		case m.Version != "" && required[m.Path] != "" && required[m.Path] != m.Version:
 			f.flag(&c, sbom.ProblemConflict, n+1, "go.mod requires "+required[m.Path]+", the vendored version is "+m.Version)
+		case ok && !workspace && c.Relation == sbom.RelationDirect && m.Version != "" && required[m.Path] == "":
+			f.flag(&c, sbom.ProblemConflict, n+1, "the module is said to be required, and go.mod does not require it")
 		}
 		if replaced {
 			rf := strings.Fields(repl)
@@ -392,11 +430,14 @@ func parseGoVendor(f *file) error {
 		if len(of) == 1 {
 			continue // a replacement without version repeats a module named above, or one that is not used
 		}
+		if sum != nil && c.Kind != sbom.KindPath {
+			sum.describe(f, &c, m, n+1)
+		}
 		if err := f.add(goID(m.Path, m.Version), n+1, c); err != nil {
 			return err
 		}
 	}
-	if len(f.res.Components) == 0 && len(bytes.TrimSpace(f.content)) > 0 && !bytes.Contains(f.content, []byte("## workspace")) {
+	if len(f.res.Components) == 0 && len(bytes.TrimSpace(f.content)) > 0 && !workspace {
 		return fmt.Errorf("no modules")
 	}
 	return nil

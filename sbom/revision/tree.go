@@ -309,6 +309,9 @@ func (t *Tree) OpenBlob(b Blob) (io.ReadCloser, int64, error) {
 // Name implements fs.DirEntry and fs.FileInfo.
 func (e entry) Name() string { return path.Base(e.name) }
 
+// ObjectID is the git id of the entry's content.
+func (e entry) ObjectID() string { return e.hash.String() }
+
 // IsDir implements fs.DirEntry and fs.FileInfo.
 func (e entry) IsDir() bool { return e.mode == filemode.Dir }
 

@@ -8,9 +8,10 @@
 // (.git, .hg, .svn, .jj), installed packages (node_modules, bower_components,
 // vendor, Pods, Carthage, site-packages, virtual environments) and caches
 // (.terraform, .gradle, .yarn, .pnpm-store, .tox, .nox, .cache, __pycache__,
-// .mypy_cache, .pytest_cache, .venv). Of a vendor directory only modules.txt is read. What is
-// installed there is what the lock files say, or it is not what was reviewed;
-// either way the lock file is what is gated. Other hidden directories are
+// .mypy_cache, .pytest_cache, .venv). What is installed there is what the lock files
+// say, or it is not what was reviewed; either way the lock file is what is gated.
+// Of a vendor directory modules.txt is read, and the files of the Go modules that
+// it names are hashed, because they are what is built. Other hidden directories are
 // entered. Directories behind symbolic links are not; a dependency file that is
 // a symbolic link is read if it leads to a regular file inside the tree, and is
 // a problem otherwise.

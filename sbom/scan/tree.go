@@ -44,9 +44,11 @@ type bounds struct {
 	entries, depth, files int
 	bytes                 int64
 	components            int
+	vendorFiles           int
+	vendorBytes           int64
 }
 
-var defaultBounds = bounds{MaxEntries, MaxTreeDepth, MaxFiles, MaxTotalBytes, MaxComponents}
+var defaultBounds = bounds{MaxEntries, MaxTreeDepth, MaxFiles, MaxTotalBytes, MaxComponents, MaxVendorFiles, MaxVendorBytes}
 
 // tree is the state of the scan of one file system.
 type tree struct {
@@ -96,6 +98,9 @@ func (t *tree) inventory(files []string) (*sbom.Inventory, error) {
 	}
 	t.projects()
 	t.inv.Components = merge(t.inv.Components)
+	if err := t.vendored(); err != nil {
+		return nil, fmt.Errorf("scanning %s: %w", t.inv.Source.Name, err)
+	}
 	t.inv.Sort()
 	return t.inv, nil
 }
