@@ -48,6 +48,8 @@ type Contents struct {
 	Materials adapter.Materials
 	// Sources are git mirrors that packages are compared with; nil for none.
 	Sources *mirror.Mirrors
+	// Deep asks what the source of Go modules reaches.
+	Deep bool
 	// Clock is the time at which signatures without a timestamp are judged.
 	Clock adapter.Clock
 }
@@ -216,7 +218,7 @@ func (c *Contents) one(ctx context.Context, f adapter.Fetcher, seen *inspections
 			return
 		}
 		in.report, in.err = inspect.Package(ctx, blob, size, inspect.Options{
-			Release: comp.Release, FileName: fileName(a, blob), Manifest: manifest, Authenticode: judge, Blobs: c.Sources != nil,
+			Release: comp.Release, FileName: fileName(a, blob), Manifest: manifest, Authenticode: judge, Blobs: c.Sources != nil, Deep: c.Deep,
 		})
 	})
 	if in.err != nil {

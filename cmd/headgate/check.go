@@ -239,6 +239,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 		set.notes = append(set.notes, "packages are not looked into: inspection.mode is off")
 	} else {
 		g.Contents = &ingest.Contents{Manifest: adapters.manifest, Materials: adapters.keys, Clock: c.Clock}
+		g.Contents.Deep = o.deep
 		if g.Contents.Sources, err = c.sources(o); err != nil {
 			return nil, err
 		}

@@ -152,6 +152,7 @@ type options struct {
 	requester            string
 	dryRun               bool
 	sources              []string
+	deep                 bool
 }
 
 func (c *Command) root() *cobra.Command {
@@ -232,6 +233,7 @@ func (o *options) gateFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.offline, "offline", false, "ask nobody: use what cache and store hold")
 	f.BoolVar(&o.bytes, "bytes", false, "fetch every artifact and compare its bytes")
 	f.StringArrayVar(&o.sources, "source-mirror", nil, "git mirror that packages are compared with, URL=DIR, or a folder of mirrors by host and path; repeatable; $"+SourcesEnv)
+	f.BoolVar(&o.deep, "deep", false, "say what the source of Go modules reaches (programs, network, system calls, C) that the release before did not")
 	f.BoolVar(&o.noReuse, "no-reuse", false, "fetch all evidence anew, whatever the store holds")
 	f.IntVar(&o.jobs, "jobs", ingest.DefaultJobs, "components to work on at a time")
 	f.BoolVar(&o.noProgress, "no-progress", false, "no progress on standard error")

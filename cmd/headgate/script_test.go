@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // proxy is a module proxy with a checksum database, as the go command speaks to
 // them. It publishes every module of example.com that is asked for, but for those
-// that its path names otherwise: "young" was published now, "retracted" retracts
+// that its path names otherwise: "young" was published now, "runner" starts programs, "retracted" retracts
 // itself, and "missing" is not there.
 type proxy struct {
 	db   http.Handler
@@ -51,16 +53,30 @@ func goMod(mod, _ string) string {
 	return "module " + mod + "\n"
 }
 
+// moduleFiles are the files of a module's archive: a "runner" starts programs from
+// v1.1.0 on.
+func moduleFiles(mod, version string) map[string]string {
+	top := mod + "@" + version + "/"
+	fs := map[string]string{top + "go.mod": goMod(mod, version)}
+	if strings.Contains(mod, "runner") {
+		fs[top+"a.go"] = "package runner\n"
+		if version != "v1.0.0" {
+			fs[top+"run.go"] = "package runner\n\nimport \"os/exec\"\n\nfunc init() { exec.Command(\"true\").Run() }\n"
+		}
+	}
+	return fs
+}
+
 // hashes are the lines of go.sum for a module.
 func hashes(mod, version string) (string, error) {
-	hash := func(name, content string) (string, error) {
-		return dirhash.Hash1([]string{name}, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil })
+	hash := func(fs map[string]string) (string, error) {
+		return dirhash.Hash1(slices.Collect(maps.Keys(fs)), func(name string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(fs[name])), nil })
 	}
-	zip, err := hash(mod+"@"+version+"/go.mod", goMod(mod, version))
+	zip, err := hash(moduleFiles(mod, version))
 	if err != nil {
 		return "", err
 	}
-	gomod, err := hash("go.mod", goMod(mod, version))
+	gomod, err := hash(map[string]string{"go.mod": goMod(mod, version)})
 	return fmt.Sprintf("%s %s %s\n%s %s/go.mod %s\n", mod, version, zip, mod, version, gomod), err
 }
 
@@ -101,8 +117,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(file, ".zip"):
 		z := zip.NewWriter(w)
-		if f, err := z.Create(mod + "@" + version + "/go.mod"); err == nil {
-			io.WriteString(f, goMod(mod, version))
+		fs := moduleFiles(mod, version)
+		for _, name := range slices.Sorted(maps.Keys(fs)) {
+			if f, err := z.Create(name); err == nil {
+				io.WriteString(f, fs[name])
+			}
 		}
 		z.Close()
 	case file == "list":

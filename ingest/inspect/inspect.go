@@ -73,6 +73,9 @@ type Options struct {
 	Authenticode func(r io.ReaderAt, size int64) Authenticode
 	// Blobs asks for git's names of all files, for a comparison with a source tree.
 	Blobs bool
+	// Deep asks what the source of a Go module reaches: programs, network, system
+	// calls, C. It is a reading of imports and directives, no analysis of calls.
+	Deep bool
 }
 
 // Authenticode is the verdict on one PE file.
@@ -127,6 +130,9 @@ func Package(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report
 		ctx: ctx, opts: o, report: &Report{Version: o.Release.Version, Files: map[string]File{}}, texts: map[string][]byte{},
 		levels: []level{{size: size}},
 	}
+	if o.Deep && o.Release.Package.Type == "golang" {
+		in.code = newGoCode(MaxGoSource)
+	}
 	switch r := o.Release; {
 	case r.Package.Type == "golang":
 		in.report.top = r.Package.FullName() + "@" + r.Version + "/"
@@ -139,6 +145,11 @@ func Package(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report
 	}
 	if err == nil {
 		in.ecosystem()
+	}
+	if in.code != nil {
+		for _, obs := range in.code.observations() {
+			in.see(obs)
+		}
 	}
 	if more := in.harmless - MaxHarmless; more > 0 {
 		in.seef(KindUnreadable, "", "", "%d more oddities of archives among test data, like those above", more)
@@ -162,6 +173,7 @@ type inspection struct {
 	// levels are the archives that are open, the package itself first.
 	levels []level
 	buf    []byte // see content
+	code   *goCode
 	// harmless counts odd archives among test data.
 	harmless int
 	// over says that a bound of the whole inspection is reached.
@@ -333,6 +345,9 @@ func (in *inspection) content(e entry, shown string, depth int) error {
 		if in.opts.Blobs {
 			f.Blob = gitBlob(buf)
 		}
+		if in.code != nil && depth == 0 {
+			in.code.add(in.report.Inside(shown), shown, buf)
+		}
 		if in.wanted(e.name) {
 			in.texts[e.name] = bytes.Clone(buf)
 		}
@@ -457,6 +472,8 @@ func Compare(now, before *Report) {
 		case KindInstallCode, KindManifest, KindSigned, KindUnvouched:
 			// One file stands for several of these; only the words tell them apart.
 			k.detail = r.unversioned(o.Detail)
+		case KindCapability:
+			k.entry, k.detail = o.Entry, capability(o.Detail)
 		}
 		return k
 	}
