@@ -55,21 +55,15 @@ func (a *Adapter) Describe() adapter.Description {
 // Collect compares lock file, index and, if asked, the crate's bytes.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := artifact(c)
-	switch c.Kind {
-	case sbom.KindGit:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered,
-			"comes from git (%s at %s), not from a registry: nothing is signed", c.Origin, c.Commit)), nil
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check")), nil
-	case sbom.KindURL, sbom.KindBundled, sbom.KindToolchain:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from a crate registry (%s)", c.Kind)), nil
+	locked := adapter.Stated(c)
+	if e, ok := adapter.Elsewhere(c, "a crate registry"); ok {
+		return adapter.Only(e), nil
 	}
 	index, ok := a.cfg.index(c.Registry)
 	if !ok {
 		e := adapter.Refuted(trust.CheckSource, r, locked, trust.ReasonForeignSource, "the lock file names the registry %s, which the user's cargo configuration does not have", c.Registry)
 		e.Remedy = "add the registry to ~/.cargo/config.toml if it is yours, or restore the lock file"
-		return one(e), nil
+		return adapter.Only(e), nil
 	}
 	source := trust.Evidence{Check: trust.CheckSource, Outcome: trust.Verified, Release: r, Artifact: locked, Source: index}
 	url := index + indexPath(r.Package.Name)
@@ -119,15 +113,6 @@ func unknown(r trust.Release, a trust.Artifact, why string) trust.Evidence {
 	e := adapter.Doubtful(trust.CheckIndex, r, a, trust.ReasonNotFound, "%s", why)
 	e.Remedy = "check the name and the version; a crate that was removed for malice looks like this too"
 	return e
-}
-
-func one(e trust.Evidence) adapter.Result { return adapter.Result{Evidence: []trust.Evidence{e}} }
-
-func artifact(c sbom.Component) trust.Artifact {
-	if len(c.Artifacts) == 0 {
-		return trust.Artifact{}
-	}
-	return c.Artifacts[0]
 }
 
 // indexPath is the path of a crate's file in a sparse index.

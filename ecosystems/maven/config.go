@@ -2,13 +2,9 @@ package maven
 
 import (
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,27 +44,49 @@ type Config struct {
 }
 
 type settings struct {
-	XMLName xml.Name `xml:"settings"`
-	Servers []struct {
+	XMLName        xml.Name  `xml:"settings"`
+	Servers        []server  `xml:"servers>server"`
+	Mirrors        []mirror  `xml:"mirrors>mirror"`
+	Profiles       []profile `xml:"profiles>profile"`
+	ActiveProfiles []string  `xml:"activeProfiles>activeProfile"`
+}
+
+type server struct {
+	ID       string `xml:"id"`
+	Username string `xml:"username"`
+	Password string `xml:"password"`
+	Headers  []struct {
+		Name  string `xml:"name"`
+		Value string `xml:"value"`
+	} `xml:"configuration>httpHeaders>property"`
+}
+
+type profile struct {
+	ID           string `xml:"id"`
+	Active       string `xml:"activation>activeByDefault"`
+	Repositories []struct {
 		ID       string `xml:"id"`
-		Username string `xml:"username"`
-		Password string `xml:"password"`
-		Headers  []struct {
-			Name  string `xml:"name"`
-			Value string `xml:"value"`
-		} `xml:"configuration>httpHeaders>property"`
-	} `xml:"servers>server"`
-	Mirrors  []mirror `xml:"mirrors>mirror"`
-	Profiles []struct {
-		ID           string `xml:"id"`
-		Active       string `xml:"activation>activeByDefault"`
-		Repositories []struct {
-			ID       string `xml:"id"`
-			URL      string `xml:"url"`
-			Releases string `xml:"releases>enabled"`
-		} `xml:"repositories>repository"`
-	} `xml:"profiles>profile"`
-	ActiveProfiles []string `xml:"activeProfiles>activeProfile"`
+		URL      string `xml:"url"`
+		Releases string `xml:"releases>enabled"`
+	} `xml:"repositories>repository"`
+}
+
+// under adds what the installation's settings have and the user's do not: servers,
+// mirrors and profiles by their ids, as Maven merges the two.
+func (s *settings) under(installation settings) {
+	s.Servers = merge(s.Servers, installation.Servers, func(x server) string { return x.ID })
+	s.Mirrors = merge(s.Mirrors, installation.Mirrors, func(x mirror) string { return x.ID })
+	s.Profiles = merge(s.Profiles, installation.Profiles, func(x profile) string { return x.ID })
+	s.ActiveProfiles = merge(s.ActiveProfiles, installation.ActiveProfiles, func(x string) string { return x })
+}
+
+func merge[T any](own, more []T, id func(T) string) []T {
+	for _, m := range more {
+		if !slices.ContainsFunc(own, func(o T) bool { return strings.TrimSpace(id(o)) == strings.TrimSpace(id(m)) }) {
+			own = append(own, m)
+		}
+	}
+	return own
 }
 
 type mirror struct {
@@ -78,7 +96,8 @@ type mirror struct {
 	Blocked string `xml:"blocked"`
 }
 
-// ConfigFromEnv reads ~/.m2/settings.xml (repositories of active profiles,
+// ConfigFromEnv reads ~/.m2/settings.xml and, below it, conf/settings.xml of the
+// installation that MAVEN_HOME or M2_HOME names (repositories of active profiles,
 // mirrors, servers), with ${env.NAME} and ${user.home} put in as Maven does. The
 // scanned tree's settings, its POM's repositories and its .mvn folder are never
 // read. Passwords that Maven encrypted stay unread, with a note.
@@ -87,6 +106,16 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	if home != "" {
 		if err := readSettings(filepath.Join(home, ".m2", "settings.xml"), &s); err != nil {
 			return Config{}, err
+		}
+	}
+	for _, env := range []string{"MAVEN_HOME", "M2_HOME"} {
+		if dir := getenv(env); filepath.IsAbs(dir) {
+			var installation settings
+			if err := readSettings(filepath.Join(dir, "conf", "settings.xml"), &installation); err != nil {
+				return Config{}, err
+			}
+			s.under(installation)
+			break
 		}
 	}
 	props := func(v string) string {
@@ -123,9 +152,9 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	}
 	// add makes a repository known, by way of its mirror if it has one.
 	add := func(id, raw string, search bool) error {
-		own, err := clean(raw)
+		own, creds, err := upstream.RegistryURL(raw, settingsName)
 		if err != nil {
-			return fmt.Errorf("repository %q of the user's settings.xml: %w", id, err)
+			return fmt.Errorf("repository %q: %w", id, err)
 		}
 		target, server := own, id
 		if m := mirrorOf(s.Mirrors, id, own); m != nil {
@@ -133,8 +162,8 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 				cfg.Notes = append(cfg.Notes, fmt.Sprintf("the repository %q is blocked by the mirror %q of settings.xml and is not asked", id, m.ID))
 				return nil
 			}
-			if target, err = clean(m.URL); err != nil {
-				return fmt.Errorf("mirror %q of the user's settings.xml: %w", m.ID, err)
+			if target, creds, err = upstream.RegistryURL(m.URL, settingsName); err != nil {
+				return fmt.Errorf("mirror %q: %w", m.ID, err)
 			}
 			server = m.ID
 		}
@@ -149,6 +178,7 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		if err != nil {
 			return err
 		}
+		cfg.Credentials = append(cfg.Credentials, creds...)
 		if h := secrets[server]; h != "" {
 			cfg.Credentials = append(cfg.Credentials, upstream.Scope{Host: u.Host, Path: strings.TrimSuffix(u.Path, "/"), Header: h})
 		}
@@ -221,34 +251,13 @@ func mirrorOf(mirrors []mirror, id, repo string) *mirror {
 	return nil
 }
 
-// clean checks a repository's URL and ends it with a slash.
-func clean(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return "", errors.New("it has no usable http(s) URL")
-	}
-	if u.User != nil {
-		return "", errors.New("its URL holds credentials; write them as a server")
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return strings.TrimSuffix(u.String(), "/") + "/", nil
-}
+// settingsName is what errors call the settings.
+const settingsName = "the user's Maven settings"
 
 func readSettings(path string, s *settings) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the user's Maven settings: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxSettings+1))
-	if err != nil {
-		return fmt.Errorf("reading the user's Maven settings: %w", err)
-	}
-	if len(b) > MaxSettings {
-		return fmt.Errorf("%s is larger than %d bytes", path, MaxSettings)
+	b, err := upstream.ReadUserFile(path, MaxSettings, settingsName)
+	if err != nil || b == nil {
+		return err
 	}
 	if err := strictxml.Decode(b, s); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)

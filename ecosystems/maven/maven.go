@@ -166,20 +166,12 @@ func registry(c sbom.Component) string {
 // Collect makes every check of one component.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	var whole trust.Artifact
-	if len(c.Artifacts) > 0 {
-		whole = c.Artifacts[0]
+	whole := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if e, ok := adapter.Elsewhere(c, "a Maven repository"); ok {
+		return one(e)
 	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, whole, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, whole, trust.ReasonNotOffered, "does not come from a Maven repository (%s %s %s): nothing is signed", c.Kind, c.Origin, c.Commit))
-	}
+
 	repos, ok := a.Config.candidates(registry(c))
 	if !ok {
 		e := adapter.Refuted(trust.CheckSource, r, whole, trust.ReasonForeignSource, "the source names the repository %s, which the user's Maven settings do not have", registry(c))

@@ -689,8 +689,12 @@ func TestConfigFromEnv(t *testing.T) {
 	if strings.Contains(fmt.Sprintf("%+v %#v", cfg, cfg), "s3cret") {
 		t.Error("printing the configuration shows a secret")
 	}
+	write("<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>https://u:hunter2@x.example.com/m</url></mirror></mirrors></settings>")
+	if cfg, err := ConfigFromEnv(getenv, home); err != nil || cfg.Repositories[0].URL != "https://x.example.com/m/" || len(cfg.Credentials) != 1 || cfg.Credentials[0].Host != "x.example.com" || strings.Contains(fmt.Sprintf("%+v", cfg), "hunter2") {
+		t.Errorf("credentials in the URL: %+v, %v", cfg, err)
+	}
 	for _, bad := range []string{"<settings>", "<x/>", "<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>ftp://x</url></mirror></mirrors></settings>",
-		"<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>https://u:hunter2@x/</url></mirror></mirrors></settings>"} {
+		"<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>ftp://u:hunter2@x/</url></mirror></mirrors></settings>"} {
 		write(bad)
 		if _, err := ConfigFromEnv(getenv, home); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", bad, err)
@@ -703,6 +707,49 @@ func TestConfigFromEnv(t *testing.T) {
 	write("<settings>" + strings.Repeat(" ", MaxSettings-20) + "</settings>")
 	if _, err := ConfigFromEnv(getenv, home); err == nil {
 		t.Error("settings above the bound were read")
+	}
+}
+
+// The installation's settings are those of everybody on the machine: the user's
+// win where both have an id, and the rest counts too.
+func TestInstallationSettings(t *testing.T) {
+	home, maven := t.TempDir(), t.TempDir()
+	put := func(dir, name, text string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(home, ".m2/settings.xml", `<settings><mirrors><mirror><id>m</id><mirrorOf>central</mirrorOf><url>https://mine.example.com/</url></mirror></mirrors>
+<servers><server><id>team</id><username>me</username><password>{COQLCE6DU6GtcS5P=}</password></server></servers></settings>`)
+	put(maven, "conf/settings.xml", `<settings><mirrors><mirror><id>m</id><mirrorOf>*</mirrorOf><url>https://theirs.example.com/</url></mirror>
+<mirror><id>http-blocker</id><mirrorOf>external:http:*</mirrorOf><url>http://0.0.0.0/</url><blocked>true</blocked></mirror></mirrors>
+<servers><server><id>m</id><username>all</username><password>secret</password></server></servers>
+<profiles><profile><id>p</id><repositories><repository><id>team</id><url>https://team.example.com/repo</url></repository>
+<repository><id>plain</id><url>http://plain.example.com/</url></repository></repositories></profile></profiles>
+<activeProfiles><activeProfile>p</activeProfile></activeProfiles></settings>`)
+	for _, env := range []string{"MAVEN_HOME", "M2_HOME"} {
+		cfg, err := ConfigFromEnv(func(k string) string { return map[string]string{env: maven}[k] }, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(cfg.Repositories); got != "[{team https://team.example.com/repo/} {central https://mine.example.com/}]" {
+			t.Errorf("%s: %s", env, got)
+		}
+		if len(cfg.Credentials) != 1 || cfg.Credentials[0].Host != "mine.example.com" {
+			t.Errorf("%s: %v", env, cfg.Credentials)
+		}
+		notes := strings.Join(cfg.Notes, "\n")
+		if !strings.Contains(notes, "encrypted") || !strings.Contains(notes, "blocked") || strings.Contains(notes, "COQLCE6DU6GtcS5P") {
+			t.Errorf("%s: %s", env, notes)
+		}
+	}
+	if cfg, err := ConfigFromEnv(func(k string) string { return map[string]string{"MAVEN_HOME": "here"}[k] }, home); err != nil || len(cfg.Repositories) != 1 {
+		t.Errorf("a relative path leads into the scanned tree: %+v, %v", cfg, err)
+	}
+	put(maven, "conf/settings.xml", "<settings>")
+	if _, err := ConfigFromEnv(func(string) string { return maven }, home); err == nil {
+		t.Error("broken settings of the installation were passed over")
 	}
 }
 

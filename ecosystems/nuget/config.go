@@ -5,10 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -273,20 +270,9 @@ func decodeName(s string) string {
 }
 
 func readConfig(path string, c *configFile) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading the user's NuGet configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfigFile+1))
-	if err != nil {
-		return false, fmt.Errorf("reading the user's NuGet configuration: %w", err)
-	}
-	if len(b) > MaxConfigFile {
-		return false, fmt.Errorf("%s is larger than %d bytes", path, MaxConfigFile)
+	b, err := upstream.ReadUserFile(path, MaxConfigFile, "the user's NuGet configuration")
+	if err != nil || b == nil {
+		return false, err
 	}
 	if err := strictxml.Decode(b, c); err != nil {
 		return false, fmt.Errorf("reading %s: %w", path, err)

@@ -97,20 +97,12 @@ func registry(c sbom.Component) string {
 // Collect fetches the package and judges its digests and signatures.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := trust.Artifact{}
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if e, ok := adapter.Elsewhere(c, "a NuGet source"); ok {
+		return one(e)
 	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from a NuGet source (%s %s %s): nothing is signed", c.Kind, c.Origin, c.Commit))
-	}
+
 	sources, ok := a.Config.candidates(registry(c), r.Package.Name)
 	if !ok {
 		what := "names the source " + registry(c) + ", which the user's NuGet.Config does not have"

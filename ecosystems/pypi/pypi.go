@@ -56,27 +56,21 @@ func (a *Adapter) Describe() adapter.Description {
 // release if it states none.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, first(c), trust.ReasonLocal, "is part of the project: there is nothing upstream to check")), nil
-	case sbom.KindGit:
-		return one(adapter.Missing(trust.CheckSource, r, first(c), trust.ReasonNotOffered, "comes from git (%s at %s), not from an index: nothing is signed", c.Origin, c.Commit)), nil
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, first(c), trust.ReasonNotOffered, "does not come from an index (%s %s)", c.Kind, c.Origin)), nil
+	if e, ok := adapter.Elsewhere(c, "an index"); ok {
+		return adapter.Only(e), nil
 	}
 	index, ok := a.cfg.index(c.Registry)
 	if !ok {
-		e := adapter.Refuted(trust.CheckSource, r, first(c), trust.ReasonForeignSource, "the lock file names the index %s, which the user's pip configuration does not have", c.Registry)
+		e := adapter.Refuted(trust.CheckSource, r, adapter.Stated(c), trust.ReasonForeignSource, "the lock file names the index %s, which the user's pip configuration does not have", c.Registry)
 		e.Remedy = "add the index to pip.conf if it is yours, or restore the lock file"
-		return one(e), nil
+		return adapter.Only(e), nil
 	}
 	p, url, err := a.page(ctx, index, r.Package.Name)
 	if ctx.Err() != nil {
 		return adapter.Result{}, ctx.Err()
 	}
 	if err != nil {
-		return one(adapter.Unverified(trust.CheckIndex, r, first(c), err)), nil
+		return adapter.Only(adapter.Unverified(trust.CheckIndex, r, adapter.Stated(c), err)), nil
 	}
 	res := adapter.Result{Facts: facts(p, r)}
 	arts := c.Artifacts
@@ -103,15 +97,6 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	}
 	res.History = a.history(ctx, index, p, r, req.History)
 	return res, ctx.Err()
-}
-
-func one(e trust.Evidence) adapter.Result { return adapter.Result{Evidence: []trust.Evidence{e}} }
-
-func first(c sbom.Component) trust.Artifact {
-	if len(c.Artifacts) == 0 {
-		return trust.Artifact{}
-	}
-	return c.Artifacts[0]
 }
 
 // page asks the index for the project.

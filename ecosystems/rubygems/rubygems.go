@@ -48,20 +48,12 @@ func (a *Adapter) Describe() adapter.Description {
 // Collect compares lock file and index, and verifies the gem's attestations.
 func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Result, error) {
 	c, r := req.Component, req.Component.Release
-	locked := trust.Artifact{}
-	if len(c.Artifacts) > 0 {
-		locked = c.Artifacts[0]
+	locked := adapter.Stated(c)
+	one := func(e trust.Evidence) (adapter.Result, error) { return adapter.Only(e), nil }
+	if e, ok := adapter.Elsewhere(c, "a gem server"); ok {
+		return one(e)
 	}
-	one := func(e trust.Evidence) (adapter.Result, error) {
-		return adapter.Result{Evidence: []trust.Evidence{e}}, nil
-	}
-	switch c.Kind {
-	case sbom.KindRegistry, sbom.KindUnknown:
-	case sbom.KindPath, sbom.KindWorkspace:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonLocal, "is part of the project: there is nothing upstream to check"))
-	default:
-		return one(adapter.Missing(trust.CheckSource, r, locked, trust.ReasonNotOffered, "does not come from a gem server (%s %s %s): nothing is signed", c.Kind, c.Origin, c.Commit))
-	}
+
 	source, ok := a.cfg.source(c.Registry)
 	if !ok {
 		e := adapter.Refuted(trust.CheckSource, r, locked, trust.ReasonForeignSource, "the lock file names the source %s, which the user's gem configuration does not have", c.Registry)
