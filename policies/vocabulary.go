@@ -172,6 +172,7 @@ var componentVariables = []variable{
 	{"facts.deprecated", cel.BoolType, "the publisher deprecated it", func(v *view) any { return v.in.Facts.Deprecated != nil }},
 	{"facts.unpublished", cel.BoolType, "it was there once and is gone", func(v *view) any { return v.in.Facts.Unpublished }},
 	{"facts.why", cel.StringType, "the reasons given for yanking, retracting or deprecating", func(v *view) any { return v.why() }},
+	{"facts.contradictions", stringList, "what the source says beside a pin and upstream says otherwise, in sentences", func(v *view) any { return contradictions(&v.in.Component, &v.in.Facts) }},
 	{"facts.repository", cel.StringType, "source repository that the registry's unsigned record names", func(v *view) any { return v.in.Facts.Repository }},
 	{"facts.publishedBy", cel.StringType, "account that published, unsigned", func(v *view) any { return v.in.Facts.PublishedBy }},
 	{"facts.releases", cel.IntType, "how many releases the registry lists; 0 if unknown", func(v *view) any { return int64(v.in.Facts.Releases) }},

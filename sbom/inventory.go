@@ -2,6 +2,7 @@ package sbom
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/headgate/headgate/trust"
@@ -84,8 +85,9 @@ type Component struct {
 	// ("integrity is SHA-1 only", "only Syft sees this package").
 	Problems []Problem `json:"problems,omitempty"`
 	Licenses []string  `json:"licenses,omitempty"`
-	// Expect are identities that the lock file itself states (PEP 751
-	// attestation-identities): expectations to check, never trust.
+	// Expect is what the source itself says beside the pin: identities (PEP 751
+	// attestation-identities, Gradle's trusted keys) and the version that a comment
+	// claims for a commit (ExpectVersion). Expectations to check, never trust.
 	Expect []map[string]string `json:"expect,omitempty"`
 	// InstallCode is what the lock file says of code run at install time.
 	InstallCode bool `json:"installCode,omitempty"`
@@ -102,6 +104,19 @@ func (c *Component) ImportedAs() string {
 		return c.Replaces.Package.FullName()
 	}
 	return c.Release.Package.FullName()
+}
+
+// ExpectVersion is the kind of an expectation whose "version" a comment beside a
+// commit claims: "uses: o/r@<commit> # v4.1.1".
+const ExpectVersion = "version-comment"
+
+// AddExpectations adds those that the component does not have yet.
+func (c *Component) AddExpectations(more []map[string]string) {
+	for _, x := range more {
+		if !slices.ContainsFunc(c.Expect, func(o map[string]string) bool { return maps.Equal(o, x) }) {
+			c.Expect = append(c.Expect, x)
+		}
+	}
 }
 
 // Problem is something an inventory cannot vouch for. Any problem makes the

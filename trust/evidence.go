@@ -255,6 +255,7 @@ type Facts struct {
 	LatestKnown  string    `json:"latestKnown,omitempty"`
 	VCSRef       string    `json:"vcsRef,omitempty"` // tag or branch
 	VCSCommit    string    `json:"vcsCommit,omitempty"`
+	VCSTags      []string  `json:"vcsTags,omitempty"`     // tags that lead to VCSCommit, the most exact version first
 	FirstRelease time.Time `json:"firstRelease,omitzero"` // publication of the package's first release
 	PrevRelease  time.Time `json:"prevRelease,omitzero"`  // publication of the release before this one
 	Releases     int       `json:"releases,omitempty"`    // how many releases the registry lists

@@ -24,6 +24,7 @@ const (
 	MaxDocument         = 16 << 20 // bytes of one answer of the API
 	MaxCompares         = 6        // comparisons of a commit with a ref, without a token
 	MaxComparesAsserted = 60       // with one
+	MaxTags             = 64       // tags of one commit that are named
 	MaxPages            = 5        // pages of 100 refs, where only the API shows them
 	pageSize            = 100
 	// MinPause is how long the API is left alone after it asked for fewer requests
@@ -427,7 +428,7 @@ func (q *question) pinned(ctx context.Context) {
 		default:
 			ok.Detail, q.res.Facts.VCSRef = "the commit is the tip of branch "+branches[0], branches[0]
 		}
-		q.res.Facts.VCSCommit = q.commit
+		q.res.Facts.VCSCommit, q.res.Facts.VCSTags = q.commit, tags[:min(len(tags), MaxTags)]
 		q.add(ok)
 		return
 	}

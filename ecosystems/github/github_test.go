@@ -972,3 +972,14 @@ func FuzzUnpackBundle(f *testing.F) {
 		}
 	})
 }
+
+// TestTagsOfTheCommit: what a comment beside the commit is compared with.
+func TestTagsOfTheCommit(t *testing.T) {
+	f := newForge()
+	for ref, want := range map[string][]string{tagged: {"v1.2.0", "v1"}, ancient: nil, fork: nil} {
+		res, _ := ask(t, f, component(t, ref), false)
+		if !slices.Equal(res.Facts.VCSTags, want) || (res.Facts.VCSCommit == ref) != (ref != fork) {
+			t.Errorf("%s: commit %q, tags %q", ref, res.Facts.VCSCommit, res.Facts.VCSTags)
+		}
+	}
+}

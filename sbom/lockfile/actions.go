@@ -1,8 +1,10 @@
 package lockfile
 
 import (
+	"bytes"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/headgate/headgate/sbom"
@@ -79,8 +81,30 @@ func parseAction(f *file) error {
 	return f.steps(runs.get("steps"))
 }
 
+// claimed is a version in a comment behind a commit: "# v4.1.1", "# tag=v4".
+// Other comments are none of headgate's business.
+var claimed = regexp.MustCompile(`^[ \t]*['"]?[ \t]+#[ \t]*(?:tag[=:][ \t]*|ref[=:][ \t]*|pin@)?(v?[0-9]+(?:\.[0-9]+){0,3}(?:-[0-9A-Za-z.]+)?)(?:[ \t,;(]|$)`)
+
+// claim is the version that a comment on the line claims for the commit, "" if
+// none does. People review the comment, not the commit: it is compared with what
+// upstream says, and selects nothing.
+func (f *file) claim(line int, commit string) string {
+	n := 0
+	for text := range bytes.Lines(f.content) {
+		if n++; n < line {
+			continue
+		}
+		_, rest, ok := strings.Cut(strings.TrimRight(string(text), "\r\n"), "@"+commit)
+		if m := claimed.FindStringSubmatch(rest); ok && m != nil {
+			return m[1]
+		}
+		return ""
+	}
+	return ""
+}
+
 // uses records one "uses": an action of another repository by ref, a local one,
-// or an image. What follows in a comment is never read.
+// or an image.
 func (f *file) uses(n *node) error {
 	line, s := n.at(), strings.TrimSpace(n.str())
 	switch {
@@ -104,6 +128,9 @@ func (f *file) uses(n *node) error {
 	}
 	c := sbom.Component{Kind: sbom.KindRegistry, Scope: sbom.ScopeDevelopment, Relation: sbom.RelationDirect, Commit: ref}
 	if isCommit(ref) {
+		if v := f.claim(line, ref); v != "" {
+			c.Expect = []map[string]string{{"kind": sbom.ExpectVersion, "version": strings.Clone(v)}}
+		}
 		ref = strings.ToLower(ref)
 		c.Commit, c.Pinned = ref, true
 		if d, err := trust.NewDigest(trust.GitCommit, ref); err == nil {

@@ -149,6 +149,7 @@ func (f *file) add(i id, line int, c sbom.Component) error {
 			old.Relation = c.Relation
 		}
 		old.InstallCode = old.InstallCode || c.InstallCode
+		old.AddExpectations(c.Expect)
 		for _, p := range c.Problems {
 			if !slices.ContainsFunc(old.Problems, func(o sbom.Problem) bool { return o.Code == p.Code && o.Detail == p.Detail }) {
 				old.Problems = append(old.Problems, p)

@@ -145,6 +145,32 @@ jobs:
 		want{purl: "pkg:generic/local", kind: sbom.KindPath, scope: dev, relation: dir, origin: "./local"},
 		want{purl: "pkg:oci/x?repository_url=registry.example.com/x&tag=2", scope: dev, relation: dir, registry: "registry.example.com", problem: sbom.ProblemUnpinned},
 		want{purl: "pkg:github/o/c@main#.github/workflows/w.yml", scope: dev, relation: dir, problem: sbom.ProblemUnpinned})
+	for comment, version := range map[string]string{
+		" # v9.9.9": "v9.9.9", "  #v4": "v4", " # tag=v1.2": "v1.2", "' # 4.1.1-beta.1 (latest)": "4.1.1-beta.1", " # pin@v2": "v2", " # ref: v3": "v3",
+		"": "", " # keep": "", " # 2024-05-01": "", " # v1.2.3.4.5": "", "# v9": "", " # see v9": "", " # version 9": "",
+	} {
+		quote := ""
+		if strings.HasPrefix(comment, "'") {
+			quote = "'"
+		}
+		text := "jobs:\n  a:\n    steps:\n      - uses: " + quote + "o/a@" + commitA + comment + "\n"
+		res := parse(t, Workflow, ".github/workflows/ci.yml", text, nil)
+		if strings.HasPrefix(comment, "# ") {
+			continue // no comment, but a part of the ref
+		}
+		got := ""
+		if c := res.Components[0]; len(c.Expect) == 1 && c.Expect[0]["kind"] == sbom.ExpectVersion {
+			got = c.Expect[0]["version"]
+		}
+		if got != version {
+			t.Errorf("%q: version %q, want %q", comment, got, version)
+		}
+	}
+	// One commit under two comments: both are compared.
+	res = parse(t, Workflow, "w.yml", "jobs:\n  a:\n    steps:\n      - uses: o/a@"+commitA+" # v1.0.0\n      - uses: o/a@"+commitA+" # v2.0.0\n", nil)
+	if len(res.Components) != 1 || len(res.Components[0].Expect) != 2 {
+		t.Errorf("two comments: %+v", res.Components)
+	}
 	res = parse(t, Action, "action.yml", "runs:\n  using: composite\n  steps:\n    - uses: o/b@v1\n", nil)
 	if len(res.Components) != 1 {
 		t.Errorf("action: %+v", res.Components)

@@ -388,6 +388,7 @@ func merge(in []sbom.Component) []sbom.Component {
 				old.Relation = c.Relation
 			}
 			old.InstallCode = old.InstallCode || c.InstallCode
+			old.AddExpectations(c.Expect)
 			for _, p := range c.Problems {
 				if !slices.ContainsFunc(old.Problems, func(o sbom.Problem) bool { return o.Code == p.Code && o.Detail == p.Detail }) {
 					old.Problems = append(old.Problems, p)
