@@ -117,6 +117,8 @@ type Config struct {
 	Clock    adapter.Clock
 	State    adapter.State
 	Settings Settings
+	// KeysMaps say which keys sign which Maven artifacts; nil for no demand.
+	KeysMaps []*maven.KeysMap
 	// Materials hands out key material that was pinned; nil for none.
 	Materials adapter.Materials
 	// NPM hands out the keys and the root that npm's evidence is verified with.
@@ -162,7 +164,7 @@ func All(cfg Config) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter of GitHub: %w", err)
 	}
-	mvn, err := maven.New(maven.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Maven, Materials: cfg.Materials, Sigstore: cfg.Sigstore})
+	mvn, err := maven.New(maven.Options{Get: cfg.Getter, Clock: cfg.Clock, Config: cfg.Settings.Maven, Materials: cfg.Materials, KeysMaps: cfg.KeysMaps, Sigstore: cfg.Sigstore})
 	if err != nil {
 		return nil, fmt.Errorf("adapter of Maven: %w", err)
 	}

@@ -48,6 +48,9 @@ type Config struct {
 	// Registries are further registries that packages may come from, by ecosystem
 	// (purl type). They count only from the base revision.
 	Registries map[string][]Registry `yaml:"registries,omitempty"`
+	// KeysMaps are files beside headgate.yaml that say which OpenPGP keys sign which
+	// Maven artifacts, in the format of pgpverify-maven-plugin.
+	KeysMaps Strings `yaml:"keysMaps,omitempty"`
 	// Downloads are plain files with what is expected of them.
 	Downloads []Download `yaml:"downloads,omitempty"`
 	// Advisories says where vulnerabilities and malware are looked up.

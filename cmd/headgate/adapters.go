@@ -118,12 +118,14 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	}
 	keys := &pinnedKeys{store: s, more: o.materials}
 	list, err := ecosystems.All(ecosystems.Config{
-		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: keys, Downloads: o.downloads,
+		Getter: client, Clock: c.Clock, State: state, Settings: settings, NPM: r.npm, Sigstore: r.verifier, Materials: keys, KeysMaps: o.keysMaps, Downloads: o.downloads,
 	})
 	if err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}
-	out := &adapterSet{list: list, byType: list.ByType(), client: client, keys: keys, notes: append(settings.Notes(), notes...), settings: settings, current: r.current}
+	out := &adapterSet{list: list, byType: list.ByType(), client: client, keys: keys, notes: append(settings.Notes(), notes...), settings: settings, current: func(p trust.Package, e trust.Evidence) bool {
+		return r.current(p, e) && byKeysMaps(o.keysMaps, e)
+	}}
 	if len(hosts) > 0 {
 		out.notes = append(out.notes, "plain http is allowed to "+c.Getenv(InsecureEnv)+" by $"+InsecureEnv)
 	}

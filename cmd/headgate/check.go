@@ -219,6 +219,9 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 		return nil, err
 	}
 	var err error
+	if o.keysMaps, err = c.keysMaps(o, set, cfg.KeysMaps); err != nil {
+		return nil, err
+	}
 	if o.downloads, err = downloads.From(set.policy.Config()); err != nil {
 		return nil, &exitError{code: ingest.ExitUsage, err: err}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headgate/headgate/ecosystems/generic"
+	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/audit"
 	"github.com/headgate/headgate/ingest/report"
@@ -144,6 +145,7 @@ type options struct {
 	downloads            []generic.Download
 	instances            *instances
 	materials            []store.PinnedMaterial // of headgate.trust
+	keysMaps             []*maven.KeysMap
 	offline, bytes       bool
 	output               []string
 	quiet, verbose       bool

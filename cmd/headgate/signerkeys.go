@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/headgate/headgate/ecosystems/maven"
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/store"
@@ -214,4 +216,41 @@ func materialLine(m store.PinnedMaterial) string {
 		s += "  from " + clean(m.Set)
 	}
 	return s
+}
+
+// keysMaps reads the keys maps that headgate.yaml names, from where headgate.yaml
+// counts. One that is not there is an error: without it more keys would count.
+func (c *Command) keysMaps(o *options, set *setting, names []string) ([]*maven.KeysMap, error) {
+	read := set.read
+	if o.config != "" {
+		read = beside(o.config)
+	}
+	var out []*maven.KeysMap
+	for _, name := range names {
+		if !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name {
+			return nil, usage("%s: keysMaps: %q is no path of a file beside headgate.yaml", set.origin, name)
+		}
+		b, err := read(name)
+		if err == nil && b == nil {
+			err = os.ErrNotExist
+		}
+		if err != nil {
+			return nil, usage("%s: reading the keys map %s: %w", set.origin, name, err)
+		}
+		m, err := maven.ParseKeysMap(name, b)
+		if err != nil {
+			return nil, usage("%s: %w", set.origin, err)
+		}
+		set.notes = append(set.notes, m.Notes()...)
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// byKeysMaps reports whether stored evidence holds by today's keys maps.
+func byKeysMaps(maps []*maven.KeysMap, e trust.Evidence) bool {
+	if len(maps) == 0 || e.Release.Package.Type != "maven" || e.Signer == nil || e.Signer.Kind != trust.SignerOpenPGP {
+		return true
+	}
+	return maven.Allow(maps, e.Release, e.Artifact.Name, []trust.Signer{*e.Signer}) == nil
 }

@@ -40,7 +40,9 @@ type Options struct {
 	Clock     adapter.Clock
 	Config    Config
 	Materials adapter.Materials
-	Sigstore  adapter.Verifiers
+	// KeysMaps narrow which of the pinned keys may sign what; none for no demand.
+	KeysMaps []*KeysMap
+	Sigstore adapter.Verifiers
 }
 
 // Adapter checks artifacts of Maven repositories. It is safe for concurrent use.

@@ -56,6 +56,8 @@ func public(e *pgp.Entity) []byte {
 	return b.Bytes()
 }
 
+func fingerprint(e *pgp.Entity) string { return fmt.Sprintf("%X", e.PrimaryKey.Fingerprint) }
+
 func detach(msg []byte, es ...*pgp.Entity) []byte {
 	var b bytes.Buffer
 	if err := pgp.DetachSign(&b, es, bytes.NewReader(msg), pgpConfig); err != nil {

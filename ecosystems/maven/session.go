@@ -319,9 +319,12 @@ func (s *session) openpgp(f file, subject trust.Artifact, asc *upstream.Response
 	return e
 }
 
-// expected holds the signers against the keys that the source itself expects
-// (Gradle's trusted-key and pgp). None expected means no demand.
+// expected holds the signers against the keys maps, and the keys that the source
+// itself expects (Gradle's trusted-key and pgp). None expected means no demand.
 func (s *session) expected(f file, signers []trust.Signer) error {
+	if err := Allow(s.a.KeysMaps, s.r, f.name, signers); err != nil {
+		return err
+	}
 	var want []string
 	for _, x := range s.req.Component.Expect {
 		if x["kind"] != "openpgp" || x["artifact"] != "" && x["artifact"] != f.name {
