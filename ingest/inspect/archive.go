@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
+	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/trust"
 )
 
@@ -143,6 +144,10 @@ func tarLike(name string) bool {
 
 func (in *inspection) tar(r io.Reader, shown, prefix string, depth int) error {
 	seen := newNames()
+	r = newTarHeaders(r, func(o policies.Observation) {
+		o.Entry = prefix + o.Entry
+		in.see(o)
+	})
 	t := tar.NewReader(r)
 	count := 0
 	for {
@@ -181,11 +186,6 @@ func (in *inspection) tar(r io.Reader, shown, prefix string, depth int) error {
 			continue
 		default:
 			e.kind = entryDevice
-		}
-		if v, ok := h.PAXRecords["size"]; ok {
-			if n, err := strconv.ParseInt(v, 10, 64); err != nil || n != h.Size {
-				in.seef(KindTwoReadings, trust.EffectBlock, prefix+e.name, "states two sizes in its two headers")
-			}
 		}
 		if err := in.member(seen, e, prefix, depth); err != nil {
 			return err
@@ -272,12 +272,12 @@ func (in *inspection) zip(r io.ReaderAt, size int64, shown, prefix string, depth
 		e := entry{name: f.Name, size: int64(f.UncompressedSize64)}
 		mode := f.Mode()
 		switch {
+		case mode&fs.ModeSymlink != 0:
+			e.kind = entrySymlink // whatever its name says
+		case mode.Type()&^fs.ModeDir != 0:
+			e.kind = entryDevice
 		case strings.HasSuffix(f.Name, "/") || mode.IsDir():
 			e.kind = entryDir
-		case mode&fs.ModeSymlink != 0:
-			e.kind = entrySymlink
-		case !mode.IsRegular():
-			e.kind = entryDevice
 		}
 		rc, err := f.Open()
 		if err != nil {

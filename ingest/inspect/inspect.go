@@ -295,7 +295,7 @@ func (in *inspection) link(e entry, shown string) {
 	}
 	target := e.link
 	if e.kind == entrySymlink && !path.IsAbs(target) {
-		target = path.Join(path.Dir(e.name), target)
+		target = path.Join(path.Dir(strings.TrimRight(e.name, "/")), target)
 	}
 	kind := "symbolic"
 	if e.kind == entryHardlink {
