@@ -348,7 +348,8 @@ func (in *inspection) content(e entry, shown string, depth int) error {
 		if in.code != nil && depth == 0 {
 			in.code.add(in.report.Inside(shown), shown, buf)
 		}
-		if in.wanted(e.name) {
+		// A file of that name inside an inner archive is not the package's own.
+		if in.wanted(e.name) && (depth == 0 || shown == gemMetadata) {
 			in.texts[e.name] = bytes.Clone(buf)
 		}
 		f.Native = in.look(buf, shown)

@@ -109,7 +109,7 @@ func TestCleanPackages(t *testing.T) {
 	if len(rep.Files) != 2 {
 		t.Errorf("files: %v", rep.Files)
 	}
-	rep = inspectBytes(t, "pkg:nuget/acme@1.0.0", "acme.1.0.0.nupkg", zipped(t, file{name: "acme.nuspec", body: "<package/>"}, file{name: "lib/net8.0/acme.xml", body: "<x/>"}), "")
+	rep = inspectBytes(t, "pkg:nuget/acme@1.0.0", "acme.1.0.0.nupkg", zipped(t, file{name: "acme.nuspec", body: "<package><metadata><id>Acme</id><version>1.0</version></metadata></package>"}, file{name: "lib/net8.0/acme.xml", body: "<x/>"}), "")
 	if len(rep.Observations) != 0 {
 		t.Errorf("clean nupkg: %+v", rep.Observations)
 	}
@@ -269,7 +269,7 @@ func TestInstallCode(t *testing.T) {
 	}{
 		"npm":     {"pkg:npm/a@1.0.0", "a.tgz", tgz(t, file{name: "package/package.json", body: `{"name":"a","version":"1.0.0","scripts":{"postinstall":"node x"}}`})},
 		"sdist":   {"pkg:pypi/a@1.0", "a-1.0.tar.gz", tgz(t, file{name: "a-1.0/setup.py", body: "import os"}, file{name: "a-1.0/PKG-INFO", body: "Name: a\nVersion: 1.0\n\n"})},
-		"pth":     {"pkg:pypi/a@1.0", "a-1.0-py3-none-any.whl", zipped(t, file{name: "a.pth", body: "import os"}, file{name: "a-1.0.dist-info/RECORD", body: "a.pth,,\na-1.0.dist-info/RECORD,,\n"})},
+		"pth":     {"pkg:pypi/a@1.0", "a-1.0-py3-none-any.whl", zipped(t, file{name: "a.pth", body: "import os"}, file{name: "a-1.0.dist-info/RECORD", body: "a.pth,sha256=3iq63oMsjjUKG9yYz82x4gKsR0nF_FGkqXDUFza231w,9\na-1.0.dist-info/RECORD,,\n"})},
 		"crate":   {"pkg:cargo/a@1.0.0", "a-1.0.0.crate", tgz(t, file{name: "a-1.0.0/Cargo.toml", body: "[package]\nname='a'\nversion='1.0.0'\n"}, file{name: "a-1.0.0/build.rs", body: "fn main(){}"})},
 		"proc":    {"pkg:cargo/a@1.0.0", "a-1.0.0.crate", tgz(t, file{name: "a-1.0.0/Cargo.toml", body: "[package]\nname='a'\nversion='1.0.0'\n[lib]\nproc-macro=true\n"})},
 		"targets": {"pkg:nuget/a@1.0.0", "a.nupkg", zipped(t, file{name: "build/a.targets", body: "<Project/>"})},
@@ -299,6 +299,9 @@ func TestWheelRecord(t *testing.T) {
 		"other digest": {line("a/x.py", "x = 2") + meta + self, true},
 		"unlisted":     {meta + self, true},
 		"missing":      {line("a/x.py", "x = 1") + line("a/y.py", "") + meta + self, true},
+		"no digest":    {"a/x.py,,5\n" + meta + self, true},
+		"weak digest":  {"a/x.py,md5=abcd,5\n" + meta + self, true},
+		"not itself":   {line("a/x.py", "x = 1") + meta, true},
 	} {
 		rep := inspectBytes(t, "pkg:pypi/a@1.0", "a-1.0-py3-none-any.whl", wheel(c.record), "")
 		if got := find(rep, KindManifest) != nil; got != c.want {
@@ -328,6 +331,25 @@ func ico(img []byte, declared int, tail string) []byte {
 	return append(append(b, img...), tail...)
 }
 
+// icoAt is an icon whose image stands behind other data.
+func icoAt(img []byte, before string) []byte {
+	b := []byte{0, 0, 1, 0, 1, 0, 16, 16, 0, 0, 1, 0, 32, 0}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(img)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(22+len(before)))
+	return append(append(b, before...), img...)
+}
+
+// icoBad is an icon with a second entry that leaves the file, which readers pass over.
+func icoBad(img []byte, tail string) []byte {
+	b := []byte{0, 0, 1, 0, 2, 0}
+	for _, off := range []uint32{38, 1 << 30} {
+		b = append(b, 16, 16, 0, 0, 1, 0, 32, 0)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(img)))
+		b = binary.LittleEndian.AppendUint32(b, off)
+	}
+	return append(append(b, img...), tail...)
+}
+
 func TestTrailingData(t *testing.T) {
 	secret := strings.Repeat("$ecret stage two ", 10)
 	gif := []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
@@ -350,6 +372,15 @@ func TestTrailingData(t *testing.T) {
 		"pdf":              {[]byte("%PDF-1.4\n1 0 obj\n%%EOF\n"), false},
 		"pdf tail":         {[]byte("%PDF-1.4\n1 0 obj\n%%EOF\n" + secret), true},
 		"text":             {[]byte(secret), false},
+		"pdf twice":        {[]byte("%PDF-1.4\n1 0 obj\n%%EOF\n12 0 obj\nendobj\nxref\n%%EOF\n"), false},
+		"pdf fake end":     {[]byte("%PDF-1.4\n1 0 obj\n%%EOF\n" + secret + "%%EOF\n"), true},
+		"pdf late tail":    {[]byte("%PDF-1.4\n1 0 obj\n%%EOF\n12 0 obj\nendobj\n%%EOF\n" + secret), true},
+		"two jpegs":        {append(bytes.Clone(jpeg), jpeg...), false},
+		"two jpegs tail":   {append(append(bytes.Clone(jpeg), jpeg...), secret...), true},
+		"ico gap":          {icoAt(img, secret), true},
+		"ico gap of zeros": {icoAt(img, strings.Repeat("\x00", 200)), false},
+		"ico bad entry":    {icoBad(img, secret), true},
+		"ico bad, clean":   {icoBad(img, ""), false},
 	} {
 		if got := trailing(c.b) != nil; got != c.want {
 			t.Errorf("%s: trailing data %v, want %v", what, got, c.want)

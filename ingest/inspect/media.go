@@ -2,8 +2,11 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math"
+	"regexp"
+	"slices"
 )
 
 // nativeFormat returns "PE", "ELF" or "Mach-O" for native code.
@@ -52,17 +55,28 @@ func trailing(b []byte) *tail {
 		end, format = gifEnd(b), "GIF image"
 	case bytes.HasPrefix(b, []byte{0xff, 0xd8, 0xff}):
 		end, format = jpegEnd(b), "JPEG image"
+		// Cameras put further pictures behind the first.
+		for end > 0 && bytes.HasPrefix(b[end:], []byte{0xff, 0xd8, 0xff}) {
+			next := jpegEnd(b[end:])
+			if next < 0 {
+				break
+			}
+			end += next
+		}
 	case len(b) >= 6 && b[0] == 0 && b[1] == 0 && (b[2] == 1 || b[2] == 2) && b[3] == 0:
 		end, format = icoEnd(b), "icon"
 	case bytes.HasPrefix(b, []byte("%PDF-")):
-		if i := bytes.LastIndex(b, []byte("%%EOF")); i >= 0 {
-			end, format = i+5, "PDF document"
-		}
+		end, format = pdfEnd(b), "PDF document"
 	}
 	if end < 0 || end > len(b) {
 		return nil
 	}
 	rest := b[end:]
+	if format == "icon" {
+		if gap := icoGap(b, end); len(gap) > len(rest) {
+			rest, format = gap, "image before them in the icon"
+		}
+	}
 	if len(bytes.Trim(rest, "\x00\r\n \t")) < minTail {
 		return nil
 	}
@@ -84,19 +98,45 @@ func pngEnd(b []byte) int {
 	return -1
 }
 
-func icoEnd(b []byte) int {
-	n := int(binary.LittleEndian.Uint16(b[4:]))
-	if n == 0 || n > 256 || len(b) < 6+16*n {
+// pdfEnd is the end of a PDF document. A document may be continued behind its
+// end mark, by objects and their table; whatever else stands there is none of it,
+// whether or not another end mark follows.
+func pdfEnd(b []byte) int {
+	mark := []byte("%%EOF")
+	i := bytes.Index(b, mark)
+	if i < 0 {
 		return -1
 	}
-	end := int64(6 + 16*n)
+	end := i + len(mark)
+	for {
+		i := bytes.Index(b[end:], mark)
+		if i < 0 || !pdfContinues.Match(b[end:min(end+64, len(b))]) {
+			return end
+		}
+		end += i + len(mark)
+	}
+}
+
+var pdfContinues = regexp.MustCompile(`^[\x00\t\n\f\r ]*(?:[0-9]+[ \r\n]+[0-9]+[ \r\n]+obj|xref|startxref|%|$)`)
+
+// icoImages are where the images of an icon stand, sorted. An entry that leaves
+// the file spoils an icon only if no other shows an image: Windows draws the others.
+func icoImages(b []byte) [][2]int64 {
+	n := int(binary.LittleEndian.Uint16(b[4:]))
+	if n == 0 || n > 256 || len(b) < 6+16*n {
+		return nil
+	}
+	var out [][2]int64
+	sound, seen := true, false
 	for i := range n {
 		e := b[6+16*i:]
 		size, off := int64(binary.LittleEndian.Uint32(e[8:])), int64(binary.LittleEndian.Uint32(e[12:]))
-		// An image that starts inside the directory or leaves the file: no icon.
 		if off < int64(6+16*n) || off+size > int64(len(b)) {
-			return -1
+			sound = false
+			continue
 		}
+		img := b[off : off+size]
+		seen = seen || bytes.HasPrefix(img, []byte("\x89PNG\r\n\x1a\n")) || bytes.HasPrefix(img, []byte{40, 0, 0, 0})
 		// A PNG inside the icon ends where PNG says: the directory's size may cover
 		// more, and 3CX's second stage hid just there.
 		if img := b[off : off+size]; bytes.HasPrefix(img, []byte("\x89PNG\r\n\x1a\n")) {
@@ -104,9 +144,34 @@ func icoEnd(b []byte) int {
 				size = int64(pe)
 			}
 		}
-		end = max(end, off+size)
+		out = append(out, [2]int64{off, off + size})
+	}
+	if !sound && !seen {
+		return nil
+	}
+	slices.SortFunc(out, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	return out
+}
+
+func icoEnd(b []byte) int {
+	end := int64(-1)
+	for _, s := range icoImages(b) {
+		end = max(end, s[1])
 	}
 	return int(end)
+}
+
+// icoGap is the largest run of bytes before end that belongs to no image.
+func icoGap(b []byte, end int) []byte {
+	at := int64(6 + 16*int(binary.LittleEndian.Uint16(b[4:])))
+	var gap []byte
+	for _, s := range icoImages(b) {
+		if s[0]-at > int64(len(gap)) {
+			gap = b[at:min(s[0], int64(end))]
+		}
+		at = max(at, s[1])
+	}
+	return gap
 }
 
 func gifEnd(b []byte) int {

@@ -71,6 +71,14 @@ func (n *names) add(name string) (string, twice) {
 	if !isASCIILower(clean) {
 		f = fold.String(norm.NFC.String(clean))
 	}
+	// Windows drops dots and spaces at the end of a name.
+	if strings.Contains(f, "./") || strings.Contains(f, " /") || strings.HasSuffix(f, ".") || strings.HasSuffix(f, " ") {
+		parts := strings.Split(f, "/")
+		for i, p := range parts {
+			parts[i] = strings.TrimRight(p, ". ")
+		}
+		f = strings.Join(parts, "/")
+	}
 	if other, ok := n.folded[f]; ok {
 		return other, sameFolded
 	}

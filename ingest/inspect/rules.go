@@ -8,6 +8,7 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"maps"
 	"path"
@@ -32,12 +33,15 @@ func (in *inspection) wanted(name string) bool {
 	case "cargo":
 		return (base == "Cargo.toml" || base == ".cargo_vcs_info.json") && strings.Count(name, "/") == 1
 	case "gem":
-		return name == "metadata"
+		return name == "metadata" // of metadata.gz: see content
 	case "nuget":
-		return strings.HasSuffix(name, ".nuspec") && !strings.Contains(name, "/")
+		return strings.HasSuffix(strings.ToLower(name), ".nuspec") && !strings.Contains(name, "/")
 	}
 	return false
 }
+
+// gemMetadata is the one file below the package's own level that describes it.
+const gemMetadata = "metadata.gz!/metadata"
 
 // ecosystem applies the rules of the package's ecosystem to what was read.
 func (in *inspection) ecosystem() {
@@ -250,10 +254,15 @@ func (in *inspection) pythonMetadata(at string, text []byte) {
 // record compares a wheel's files with its RECORD, both ways.
 func (in *inspection) record() {
 	var at string
-	for name := range in.texts {
-		if path.Base(name) == "RECORD" && strings.HasSuffix(path.Dir(name), ".dist-info") && strings.Count(name, "/") == 1 {
-			at = name
+	for _, name := range slices.Sorted(maps.Keys(in.texts)) {
+		if path.Base(name) != "RECORD" || !strings.HasSuffix(path.Dir(name), ".dist-info") || strings.Count(name, "/") != 1 {
+			continue
 		}
+		if at != "" {
+			in.seef(KindManifest, trust.EffectBlock, name, "the wheel has two lists of its files, this one and %s", at)
+			return
+		}
+		at = name
 	}
 	if at == "" {
 		in.seef(KindManifest, trust.EffectHold, in.opts.FileName, "the wheel has no RECORD of its files")
@@ -274,10 +283,14 @@ func (in *inspection) record() {
 			continue
 		}
 		if len(row) < 2 || row[1] == "" {
-			continue // RECORD itself and its signatures have no hash
+			if !recordItself(at, name) && !strings.HasSuffix(name, ".pyc") {
+				in.seef(KindManifest, trust.EffectHold, name, "RECORD states no digest of the file")
+			}
+			continue
 		}
 		alg, v, _ := strings.Cut(row[1], "=")
 		if alg != "sha256" {
+			in.seef(KindManifest, trust.EffectHold, name, "RECORD states a digest of the file (%.20q) that is not compared: only sha256 is", alg)
 			continue
 		}
 		want, err := base64.RawURLEncoding.DecodeString(v)
@@ -285,12 +298,17 @@ func (in *inspection) record() {
 			in.seef(KindManifest, trust.EffectBlock, name, "RECORD states another digest than the file has")
 		}
 	}
-	dir := path.Dir(at)
 	for _, p := range in.paths() {
-		if !listed[p] && p != dir+"/RECORD.jws" && p != dir+"/RECORD.p7s" {
+		if !listed[p] && (p == at || !recordItself(at, p)) {
 			in.seef(KindManifest, trust.EffectHold, p, "the wheel holds the file, RECORD does not list it")
 		}
 	}
+}
+
+// recordItself reports whether the file is RECORD or a signature of it, which
+// RECORD cannot hold digests of.
+func recordItself(at, name string) bool {
+	return name == at || name == at+".jws" || name == at+".p7s"
 }
 
 func (in *inspection) cargo() {
@@ -384,7 +402,8 @@ func (in *inspection) gem() {
 
 var (
 	nugetScript = regexp.MustCompile(`(?i)^tools/(?:[^/]+/)?(?:init|install|uninstall)\.ps1$`)
-	nugetBuild  = regexp.MustCompile(`(?i)^(?:build|buildTransitive|buildMultiTargeting)/.*\.(?:targets|props)$`)
+	nugetBuild  = regexp.MustCompile(`(?i)^(?:build|buildTransitive|buildMultiTargeting|buildCrossTargeting)/.*\.(?:targets|props)$`)
+	nugetInside = regexp.MustCompile(`(?i)^analyzers/.*\.dll$`)
 )
 
 func (in *inspection) nuget() {
@@ -394,7 +413,34 @@ func (in *inspection) nuget() {
 			in.seef(KindInstallCode, "", p, "PowerShell script that Visual Studio runs at installation")
 		case nugetBuild.MatchString(p):
 			in.seef(KindInstallCode, "", p, "MSBuild runs this file in every build that uses the package")
+		case nugetInside.MatchString(p):
+			in.seef(KindInstallCode, "", p, "analyzer: the compiler runs it in every build that uses the package")
+		case strings.HasSuffix(strings.ToLower(p), ".nuspec") && !strings.Contains(p, "/"):
+			in.nuspec(p)
 		}
+	}
+}
+
+// nuspec compares who the package says it is with what was asked for.
+func (in *inspection) nuspec(at string) {
+	var m struct {
+		Metadata struct {
+			ID      string `xml:"id"`
+			Version string `xml:"version"`
+		} `xml:"metadata"`
+	}
+	text, ok := in.texts[at]
+	if !ok {
+		return // too large to be read, which is an observation of its own
+	}
+	if err := xml.Unmarshal(text, &m); err != nil {
+		in.seef(KindUnreadable, trust.EffectHold, at, "cannot be read: %v", err)
+		return
+	}
+	r := in.opts.Release
+	got, err := trust.NewRelease("nuget", "", strings.TrimSpace(m.Metadata.ID), strings.TrimSpace(m.Metadata.Version))
+	if err != nil || got != r {
+		in.seef(KindManifest, trust.EffectBlock, at, "the package calls itself %.100q %.100q, the registry calls it %s %s", m.Metadata.ID, m.Metadata.Version, r.Package.Name, r.Version)
 	}
 }
 
