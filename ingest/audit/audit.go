@@ -32,6 +32,9 @@ const (
 	MaxReleases = 1_000_000
 	// readers is how many sources are read at a time: each may be a large document.
 	readers = 2
+	// MaxHolders is how many sources the report names of a component; findings name
+	// more, and headgate where all.
+	MaxHolders = 5
 	// SoonDefault is how long before their end approvals and exceptions are announced.
 	SoonDefault = 14 * 24 * time.Hour
 	// maxMessage bounds the message of a finding that is kept, in bytes.

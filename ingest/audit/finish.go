@@ -340,24 +340,21 @@ func (r *audit) report(d *difference, releases int) *ingest.Report {
 	inv := &sbom.Inventory{Source: rep.Source}
 	rep.Inventory = inv
 
-	holders := make([][]int, len(r.items))
+	holders := make([][]trust.Location, len(r.items))
 	for i := range r.sources {
 		for _, at := range r.sources[i].items {
-			if len(holders[at]) < ingest.MaxAuditSourcesNamed {
-				holders[at] = append(holders[at], i)
+			if len(holders[at]) < MaxHolders {
+				holders[at] = append(holders[at], trust.Location{Path: r.sources[i].name})
 			}
 		}
 	}
+	rep.Components = make([]ingest.Component, len(r.items))
+	inv.Components = make([]sbom.Component, len(r.items))
 	for i, it := range r.items {
-		c := it.result.Component
-		c.Locations = nil
-		for _, h := range holders[i] {
-			c.Locations = append(c.Locations, trust.Location{Path: r.sources[h].name})
-		}
-		rep.Components = append(rep.Components, c)
-		comp := it.component
-		comp.Locations = c.Locations
-		inv.Components = append(inv.Components, comp)
+		rep.Components[i], inv.Components[i] = it.result.Component, it.component
+		rep.Components[i].Locations, inv.Components[i].Locations = holders[i], holders[i]
+		// An audit of very many releases has no room for them twice.
+		it.result.Component, it.component = ingest.Component{}, sbom.Component{Release: it.component.Release}
 	}
 	broken := false
 	for i := range r.sources {

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -76,6 +77,9 @@ func invisible(r rune) bool {
 // asciiJSON replaces, inside JSON text, every character that a terminal could
 // act upon by its \u escape. The value that a JSON reader sees stays the same.
 func asciiJSON(b []byte) []byte {
+	if !slices.ContainsFunc(b, func(c byte) bool { return c >= utf8.RuneSelf || c < ' ' && c != '\n' && c != '\t' || c == 0x7f }) {
+		return b
+	}
 	var out bytes.Buffer
 	out.Grow(len(b))
 	for len(b) > 0 {

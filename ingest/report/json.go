@@ -1,8 +1,10 @@
 package report
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 
 	_ "embed"
@@ -15,8 +17,45 @@ import (
 //go:embed schema.json
 var Schema []byte
 
+// writeJSON writes one component after the other: the report of an audit of
+// thousands of sources is larger than the memory that the audit takes.
 func writeJSON(w io.Writer, r *ingest.Report, _ Options) error {
-	return encode(w, r)
+	if len(r.Components) == 0 {
+		return encode(w, r)
+	}
+	head := *r
+	head.Components = []ingest.Component{}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(&head); err != nil {
+		return err
+	}
+	// Line breaks inside strings are escaped: this is the member of the report itself.
+	before, after, ok := bytes.Cut(b.Bytes(), []byte("\n  \"components\": []"))
+	if !ok {
+		return errors.New("the report has no components")
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
+	out.Write(asciiJSON(before)) // its errors come back at the end
+	out.WriteString("\n  \"components\": [")
+	var one bytes.Buffer
+	enc = json.NewEncoder(&one)
+	enc.SetIndent("    ", "  ")
+	for i := range r.Components {
+		one.Reset()
+		if err := enc.Encode(&r.Components[i]); err != nil {
+			return err
+		}
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.WriteString("\n    ")
+		out.Write(asciiJSON(bytes.TrimSuffix(one.Bytes(), []byte("\n"))))
+	}
+	out.WriteString("\n  ]")
+	out.Write(asciiJSON(after))
+	return out.Flush()
 }
 
 func encode(w io.Writer, v any) error {
