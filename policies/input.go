@@ -121,6 +121,8 @@ type Advisory struct {
 	Malware  bool     `json:"malware,omitempty"`
 	KEV      bool     `json:"kev,omitempty"`   // in CISA's catalogue of known exploited vulnerabilities
 	Fixed    []string `json:"fixed,omitempty"` // smallest versions that fix it
+	// Modified is when the advisory was changed last; zero if unknown.
+	Modified time.Time `json:"modified,omitzero"`
 	// Suppressed is the VEX justification or ignore reason; empty if it counts.
 	Suppressed string `json:"suppressed,omitempty"`
 }

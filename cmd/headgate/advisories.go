@@ -61,7 +61,9 @@ func (c *Command) advisories(o *options, set *setting) (ingest.Advisories, error
 			return nil, err
 		}
 		internal := set.policy.Config().Policy.InternalNamespaces
-		src = ingest.OnlineAdvisories{API: advisories.NewOnline(web, c.Getenv(APIEnv), kev), Ours: func(p trust.Package) bool {
+		api := advisories.NewOnline(web, c.Getenv(APIEnv), kev)
+		api.AsOf(o.asOf)
+		src = ingest.OnlineAdvisories{API: api, Ours: func(p trust.Package) bool {
 			_, ok := names.Internal(internal, p)
 			return ok
 		}}
@@ -72,6 +74,7 @@ func (c *Command) advisories(o *options, set *setting) (ingest.Advisories, error
 		}
 		ix := advisories.Open(dir, age)
 		ix.SetKEV(kev)
+		ix.AsOf(o.asOf, c.Clock())
 		src = ix
 	}
 	ss, err := set.suppressions()

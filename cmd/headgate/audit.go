@@ -127,7 +127,7 @@ func (c *Command) auditRun(ctx context.Context, o *options, f auditFlags, args [
 	if q.At.After(c.Clock()) {
 		return nil, usage("--at %s is in the future", f.at)
 	}
-	o.noReuse = o.noReuse || f.refresh
+	o.noReuse, o.asOf = o.noReuse || f.refresh, q.At
 	set, err := c.settings(o, ".", nil, false)
 	if err != nil {
 		return nil, err

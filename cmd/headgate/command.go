@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -150,6 +151,7 @@ type options struct {
 	output               []string
 	quiet, verbose       bool
 	noProgress, noReuse  bool
+	asOf                 time.Time // of audit --at; zero for now
 	jobs                 int
 	requester            string
 	dryRun               bool

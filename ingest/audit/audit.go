@@ -130,8 +130,9 @@ type result struct {
 	// Checked is false where evidence could not be had: what an earlier audit
 	// found may still be so.
 	Checked bool `json:"checked"`
-	// Same is true if nothing had to be recorded anew.
-	Same bool `json:"same,omitempty"`
+	// renewed is true if the release was accepted again after the moment as of which
+	// is judged.
+	renewed bool
 }
 
 // found is one finding in the words of an audit.
@@ -183,7 +184,7 @@ func (a *Auditor) Run(ctx context.Context, q Request) (*ingest.Report, error) {
 	if run.readOnly() {
 		switch {
 		case !q.At.IsZero():
-			run.note("judged as of %s, by what was recorded by then; advisories are today's, and nothing was recorded", q.At.UTC().Format(time.RFC3339))
+			run.note("judged as of %s, by the evidence, decisions, approvals and accepted or revoked signers that were recorded by then; nothing was asked of registries, and nothing was recorded", stamp(q.At))
 		case q.DryRun:
 			run.note("nothing was recorded, as asked")
 		default:
@@ -201,7 +202,43 @@ func (a *Auditor) Run(ctx context.Context, q Request) (*ingest.Report, error) {
 	if err := run.judge(ctx); err != nil {
 		return nil, cutShort(ctx, err)
 	}
+	if !q.At.IsZero() {
+		run.notTurnedBack()
+	}
 	return run.finish(ctx)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// notTurnedBack says what an audit as of an earlier moment takes as it is today.
+func (r *audit) notTurnedBack() {
+	r.note("not turned back: the policy is the one that is given now (%s), and the sources are read as they are now", r.Gate.Judge.Digest())
+	var changed []string
+	renewed := 0
+	for _, it := range r.items {
+		for _, a := range it.result.Component.Advisories {
+			if a.Modified.After(r.q.At) && !slices.Contains(changed, a.ID) {
+				changed = append(changed, a.ID)
+			}
+		}
+		if it.result.renewed {
+			renewed++
+		}
+	}
+	if r.Gate.Advisories != nil {
+		text := "not turned back: advisories are those that were published by then and not withdrawn yet, in today's wording"
+		if len(changed) > 0 {
+			slices.Sort(changed)
+			text += fmt.Sprintf("; %d of those found were changed since: %s", len(changed), strings.Join(changed[:min(len(changed), 10)], ", "))
+			if len(changed) > 10 {
+				text += " …"
+			}
+		}
+		r.note("%s", text)
+	}
+	if renewed > 0 {
+		r.note("not turned back: %d releases were accepted again since; what was accepted of them is that of the last time", renewed)
+	}
 }
 
 func cutShort(ctx context.Context, err error) error {

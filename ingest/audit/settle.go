@@ -134,6 +134,7 @@ func advisoryText(a policies.Advisory) string {
 // fromEvidence compares with what was accepted and with the decision before.
 func (r *audit) fromEvidence(res *result, c *ingest.Component, m *recalled) {
 	pin := m.pin(c.Release)
+	res.renewed = pin != nil && !m.at.IsZero() && pin.Last.After(m.at)
 	prev, hasPrev := m.latest[c.Release]
 	local := true
 	for _, e := range c.Evidence {

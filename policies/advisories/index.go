@@ -38,7 +38,7 @@ const (
 )
 
 // schemaVersion is the version of the index files; others are rebuilt.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const schema = `
 CREATE TABLE meta(schema INTEGER NOT NULL, ecosystem TEXT NOT NULL, records INTEGER NOT NULL, withdrawn INTEGER NOT NULL, newest INTEGER NOT NULL, taken INTEGER NOT NULL) STRICT;
@@ -56,6 +56,8 @@ type Index struct {
 	dir    string
 	maxAge time.Duration
 	kev    map[string]bool
+	// asOf is the moment that is asked about, zero for now; today the clock's then.
+	asOf, today time.Time
 }
 
 // Open returns the index in a directory, which need not exist yet. maxAge is
@@ -349,9 +351,6 @@ func (w *writers) add(ctx context.Context, b []byte) error {
 				return err
 			}
 		}
-		if r.Withdrawn != nil {
-			continue
-		}
 		if err := wr.insert(ctx, r, a); err != nil {
 			return err
 		}
@@ -542,9 +541,17 @@ func (a *Answer) unavailable(r trust.Release, err error) {
 	delete(a.Advisories, r)
 }
 
+// AsOf makes the index answer as of an earlier moment: with the advisories that were
+// published by then and not withdrawn yet, in their wording of today. today is what
+// the age of the database is judged by.
+func (x *Index) AsOf(at, today time.Time) { x.asOf, x.today = at, today }
+
 // Query looks releases up. It fails for no release of its own: what cannot be
 // looked up is unavailable, with the reason.
 func (x *Index) Query(ctx context.Context, items []Item, now time.Time) Answer {
+	if !x.asOf.IsZero() {
+		now = x.today
+	}
 	ans := newAnswer(len(items))
 	byBase := map[string][]Item{}
 	for _, it := range items {
@@ -589,7 +596,7 @@ func (x *Index) queryBase(ctx context.Context, base string, items []Item, now ti
 		if err != nil {
 			return err
 		}
-		found, err := match(es, l, x.kev)
+		found, err := match(es, l, x.kev, x.asOf)
 		if err != nil {
 			ans.unavailable(it.Release, err)
 			continue
@@ -600,7 +607,9 @@ func (x *Index) queryBase(ctx context.Context, base string, items []Item, now ti
 				return err
 			}
 			for i := range es {
-				found = append(found, es[i].advisory("", x.kev))
+				if es[i].stands(x.asOf) {
+					found = append(found, es[i].advisory("", x.kev))
+				}
 			}
 		}
 		ans.States[it.Release] = policies.StateKnown
@@ -631,11 +640,11 @@ func entries(ctx context.Context, st *sql.Stmt, arg string) (out []entry, err er
 	return out, rows.Err()
 }
 
-func match(es []entry, l lookup, kev map[string]bool) ([]policies.Advisory, error) {
+func match(es []entry, l lookup, kev map[string]bool, asOf time.Time) ([]policies.Advisory, error) {
 	var out []policies.Advisory
 	for i := range es {
 		e := &es[i]
-		if !suffixApplies(e.Suffix, l.suffix) {
+		if !e.stands(asOf) || !suffixApplies(e.Suffix, l.suffix) {
 			continue
 		}
 		hit, fixed, err := e.matches(l.base, l.version)
@@ -650,7 +659,7 @@ func match(es []entry, l lookup, kev map[string]bool) ([]policies.Advisory, erro
 }
 
 func (e *entry) advisory(fixed string, kev map[string]bool) policies.Advisory {
-	a := policies.Advisory{ID: e.ID, Aliases: slices.Clone(e.Aliases), Summary: e.Summary, Severity: e.Severity, Score: e.Score, Malware: e.Malware, KEV: e.KEV || kev[e.ID]}
+	a := policies.Advisory{ID: e.ID, Aliases: slices.Clone(e.Aliases), Summary: e.Summary, Severity: e.Severity, Score: e.Score, Malware: e.Malware, KEV: e.KEV || kev[e.ID], Modified: e.Modified}
 	for _, al := range e.Aliases {
 		a.KEV = a.KEV || kev[al]
 	}
@@ -700,6 +709,9 @@ func join(a, b policies.Advisory) policies.Advisory {
 		out.Severity = a.Severity
 	}
 	out.Score = max(a.Score, b.Score)
+	if out.Modified = a.Modified; b.Modified.After(out.Modified) {
+		out.Modified = b.Modified
+	}
 	out.Fixed = slices.Concat(a.Fixed, b.Fixed)
 	slices.Sort(out.Fixed)
 	out.Fixed = slices.Compact(out.Fixed)

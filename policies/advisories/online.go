@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,7 +44,11 @@ type Online struct {
 	http HTTP
 	base string
 	kev  map[string]bool
+	asOf time.Time
 }
+
+// AsOf makes the client answer as of an earlier moment, as Index.AsOf does.
+func (o *Online) AsOf(at time.Time) { o.asOf = at }
 
 // NewOnline returns a client for the API at base (DefaultAPI if empty).
 func NewOnline(h HTTP, base string, kev map[string]bool) *Online {
@@ -231,9 +236,6 @@ func (o *Online) judge(it Item, ids []string, records map[string]*record, ans *A
 	var found []policies.Advisory
 	for _, id := range ids {
 		r := records[id]
-		if r.Withdrawn != nil {
-			continue
-		}
 		for i := range r.Affected {
 			a := &r.Affected[i]
 			base, _ := split(a.Package.Ecosystem)
@@ -241,11 +243,14 @@ func (o *Online) judge(it Item, ids []string, records map[string]*record, ans *A
 				continue
 			}
 			e := entryOf(r, a)
+			if !e.stands(o.asOf) {
+				continue
+			}
 			if digestHit(it.Digests, a.DatabaseSpecific.Digests) || digestHit(it.Digests, r.DatabaseSpecific.Digests) {
 				found = append(found, e.advisory("", o.kev))
 				continue
 			}
-			as, err := match([]entry{e}, l, o.kev)
+			as, err := match([]entry{e}, l, o.kev, o.asOf)
 			if err != nil {
 				ans.unavailable(it.Release, err)
 				return

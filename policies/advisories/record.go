@@ -32,6 +32,7 @@ const (
 // (https://ossf.github.io/osv-schema/).
 type record struct {
 	ID               string           `json:"id"`
+	Published        time.Time        `json:"published"`
 	Modified         time.Time        `json:"modified"`
 	Withdrawn        *time.Time       `json:"withdrawn"`
 	Aliases          []string         `json:"aliases"`
@@ -153,13 +154,30 @@ type entry struct {
 	Whole    bool           `json:"w,omitempty"` // neither ranges nor versions: every version
 	Ranges   []versionRange `json:"r,omitempty"`
 	Versions []string       `json:"n,omitempty"`
+
+	Published time.Time `json:"p,omitzero"`
+	Modified  time.Time `json:"d,omitzero"`
+	Withdrawn time.Time `json:"z,omitzero"`
+}
+
+// stands reports whether the advisory counts: today (at is zero) if it was not
+// withdrawn, as of an earlier moment if it was published by then and not withdrawn
+// yet. One that does not say when it was published counts.
+func (e *entry) stands(at time.Time) bool {
+	if at.IsZero() {
+		return e.Withdrawn.IsZero()
+	}
+	return !e.Published.After(at) && (e.Withdrawn.IsZero() || e.Withdrawn.After(at))
 }
 
 // entryOf reduces a record to one of its affected packages.
 func entryOf(r *record, a *affected) entry {
 	_, suffix := split(a.Package.Ecosystem)
 	e := entry{ID: r.ID, Aliases: r.Aliases, Summary: r.Summary, Malware: strings.HasPrefix(r.ID, "MAL-"), Suffix: suffix, Versions: a.Versions,
-		KEV: r.DatabaseSpecific.KEV || a.DatabaseSpecific.KEV}
+		KEV: r.DatabaseSpecific.KEV || a.DatabaseSpecific.KEV, Published: r.Published, Modified: r.Modified}
+	if r.Withdrawn != nil {
+		e.Withdrawn = *r.Withdrawn
+	}
 	if len(e.Summary) > maxSummary {
 		e.Summary = strings.ToValidUTF8(e.Summary[:maxSummary], "") + "…"
 	}
