@@ -61,6 +61,8 @@ type Config struct {
 	TrustSets []TrustSet `yaml:"trustSets,omitempty"`
 	// Sigstore are private Sigstore instances.
 	Sigstore []SigstoreInstance `yaml:"sigstore,omitempty"`
+	// SBOMs says who signs the SBOMs that are audited.
+	SBOMs SBOMConfig `yaml:"sboms,omitempty"`
 }
 
 // PolicyConfig selects a built-in policy and says what differs from it.
@@ -426,6 +428,9 @@ func (c *Config) validate() error {
 		}
 	}
 	if err := validateInstances(c.Sigstore); err != nil {
+		return err
+	}
+	if err := c.SBOMs.validate(); err != nil {
 		return err
 	}
 	for name, n := range map[string]int{"exceptions": len(c.Exceptions), "approvers": len(c.Approvers), "downloads": len(c.Downloads), "trustSets": len(c.TrustSets), "sigstore": len(c.Sigstore)} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -90,11 +91,13 @@ type Use struct {
 	Audited time.Time `json:"audited"`
 }
 
-// UseDigest is the digest of a source's list of releases.
-func UseDigest(rs []trust.Release) []byte {
+// UseDigest is the digest of a source's list of releases: the purls at the indexes,
+// a line each.
+func UseDigest(purls []string, at []int32) []byte {
 	h := sha256.New()
-	for _, r := range rs {
-		fmt.Fprintln(h, r.PURL())
+	for _, i := range at {
+		io.WriteString(h, purls[i]) // a hash does not fail
+		io.WriteString(h, "\n")
 	}
 	return h.Sum(nil)
 }
@@ -336,11 +339,7 @@ func (w *writeTx) sources(c AuditCommit, at time.Time) error {
 		return err
 	}
 	for _, u := range c.Sources {
-		h := sha256.New()
-		for _, i := range u.Releases {
-			fmt.Fprintln(h, purls[i])
-		}
-		digest := h.Sum(nil)
+		digest := UseDigest(purls, u.Releases)
 		var id int64
 		var was []byte
 		err := w.tx.QueryRowContext(w.ctx, "SELECT id, digest FROM audit_source WHERE name = ?", u.Name).Scan(&id, &was)

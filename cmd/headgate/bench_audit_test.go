@@ -138,15 +138,20 @@ func BenchmarkAuditWarm(b *testing.B) {
 			for range b.N {
 				cmd := exec.Command(bin, args...)
 				cmd.Env = append(os.Environ(), env...)
+				var out bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &out, &out
 				start := time.Now()
-				if out, err := cmd.CombinedOutput(); err != nil {
-					b.Fatalf("%v\n%s", err, tail(out))
+				if err := cmd.Start(); err != nil {
+					b.Fatal(err)
+				}
+				stop := watchMemory(cmd.Process.Pid)
+				err := cmd.Wait()
+				peak = max(peak, stop())
+				if err != nil {
+					b.Fatalf("%v\n%s", err, tail(out.Bytes()))
 				}
 				wall += time.Since(start)
 				cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-				if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-					peak = max(peak, ru.Maxrss*1024)
-				}
 			}
 			b.StopTimer()
 			raw, err := os.ReadFile(report)

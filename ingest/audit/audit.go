@@ -66,8 +66,9 @@ type Source struct {
 	Name string
 	// Open reads the inventory. Its error is the finding that the source is broken.
 	Open func(ctx context.Context) (*sbom.Inventory, error)
-	// Findings are about the source beside its inventory, such as its signature;
-	// nil for none.
+	// Findings are about the source beside its inventory, such as its signature; it is
+	// asked after Open. Where they stop the source, what it lists is judged, and does
+	// not take the place of what it listed before. Nil for none.
 	Findings func(ctx context.Context) []trust.Finding
 }
 
@@ -152,6 +153,7 @@ type source struct {
 	components int
 	found      []found
 	problem    string
+	doubtful   bool // nobody vouches for what it lists
 	format     string
 }
 
@@ -293,6 +295,7 @@ func (r *audit) read(ctx context.Context) error {
 				return err
 			}
 			for _, f := range extra {
+				s.doubtful = s.doubtful || f.Effect == trust.EffectBlock || f.Effect == trust.EffectUndecided
 				s.found = append(s.found, found{Kind: ingest.KindSignature, Key: "signature:" + f.Rule, Rule: f.Rule, Effect: f.Effect, Message: clip(f.Message), Remedy: f.Remedy})
 			}
 			done++

@@ -79,8 +79,9 @@ func (r *audit) finish(ctx context.Context) (*ingest.Report, error) {
 	rep.RunID = run.RunID
 	c := store.AuditCommit{Seq: r.seq, Finished: rep.Finished, Verdict: rep.Verdict, Summary: point, Releases: releases}
 	for i := range r.sources {
-		// What a broken source holds is unknown; its last known list stands.
-		if s := &r.sources[i]; s.problem == "" {
+		// What a broken source holds is unknown; its last known list stands. A source
+		// whose signature fails does not replace it either.
+		if s := &r.sources[i]; s.problem == "" && !s.doubtful {
 			c.Sources = append(c.Sources, store.SourceUse{Name: s.name, Releases: uses[i]})
 		}
 	}
@@ -153,6 +154,10 @@ func (r *audit) compare(ctx context.Context, releases []trust.Release, uses [][]
 			return nil, err
 		}
 	}
+	purls := make([]string, len(releases))
+	for i := range releases {
+		purls[i] = releases[i].PURL()
+	}
 	// What sources held at their last audit, where that has changed.
 	before := make([]map[trust.Release]int64, len(r.sources))
 	had := map[trust.Release]bool{}
@@ -164,11 +169,7 @@ func (r *audit) compare(ctx context.Context, releases []trust.Release, uses [][]
 		if k.LastAt.After(r.started.Add(time.Minute)) && r.q.At.IsZero() {
 			r.note("%s was last audited at %s, which is in the future: the clock of this machine, or of the one that audited then, is wrong", names[i], k.LastAt.UTC().Format(time.RFC3339))
 		}
-		held := make([]trust.Release, len(uses[i]))
-		for j, u := range uses[i] {
-			held[j] = releases[u]
-		}
-		if slices.Equal(store.UseDigest(held), k.Digest) && r.q.Since.IsZero() {
+		if slices.Equal(store.UseDigest(purls, uses[i]), k.Digest) && r.q.Since.IsZero() {
 			continue
 		}
 		if before[i], err = r.Store.Uses(ctx, names[i]); err != nil {
