@@ -191,7 +191,7 @@ func verify(message io.Reader, body []byte, want packet.SignatureType, w Want) (
 			v.add(c)
 			continue
 		}
-		err := classify(c)
+		err := known.classify(c)
 		if _, r := trust.Classify(err); r == trust.ReasonBadSignature {
 			return nil, err
 		}
@@ -220,7 +220,7 @@ func (v *Verified) add(c *pgp.SignatureCandidate) {
 }
 
 // classify says what the library's error about one signature means.
-func classify(c *pgp.SignatureCandidate) error {
+func (r ring) classify(c *pgp.SignatureCandidate) error {
 	err, who := c.SignatureError, fmt.Sprintf("%016X", c.IssuerKeyId)
 	var weak pgperrors.WeakAlgorithmError
 	var bad pgperrors.SignatureError
@@ -235,14 +235,40 @@ func classify(c *pgp.SignatureCandidate) error {
 		return trust.Failure(trust.ReasonKeyOutsideWindow, "the OpenPGP signature by %s has expired", who)
 	case errors.As(err, &weak):
 		return trust.Undecidable(trust.ReasonUnsupported, "the OpenPGP key %s is too weak: %w", who, err)
+	case strings.Contains(err.Error(), "unknown critical notation"):
+		return trust.Undecidable(trust.ReasonUnsupported, "the OpenPGP signature by %s is sound and demands something that headgate does not know: %w", who, err)
 	case errors.As(err, &bad):
 		return trust.Failure(trust.ReasonBadSignature, "the OpenPGP signature by %s does not verify: %w", who, err)
+	case c.SignedBy == nil && r.unclear(c.IssuerKeyId) != "":
+		return trust.Undecidable(trust.ReasonUnsupported, "whether the OpenPGP key %s may sign cannot be said: %s", who, r.unclear(c.IssuerKeyId))
 	case c.SignedBy == nil:
 		// The key is there and could not sign at that time: no valid
 		// self-signature or binding, or no signing flag.
 		return trust.Failure(trust.ReasonKeyOutsideWindow, "the OpenPGP key %s was no valid signing key when it signed: %w", who, err)
 	}
 	return trust.Failure(trust.ReasonBadSignature, "the OpenPGP signature by %s does not verify: %w", who, err)
+}
+
+// unclear says why a certificate does not tell whether its key may sign, as with
+// many that are old; nothing if it does tell.
+func (r ring) unclear(id uint64) string {
+	for _, e := range r.EntitiesById(id) {
+		sigs := slices.Clone(e.DirectSignatures)
+		for _, i := range e.Identities {
+			sigs = append(sigs, i.SelfCertifications...)
+		}
+		for _, s := range sigs {
+			switch {
+			case s.Packet.Hash == crypto.MD5 || s.Packet.Hash == crypto.RIPEMD160:
+				return fmt.Sprintf("its self-signature uses %v", s.Packet.Hash)
+			case slices.ContainsFunc(s.Packet.Notations, func(n *packet.Notation) bool { return n.IsCritical }):
+				return "its self-signature demands something that headgate does not know"
+			case !s.Packet.FlagsValid && id == e.PrimaryKey.KeyId:
+				return "its self-signature does not say what the key is for; get a newer copy of the certificate from its owner"
+			}
+		}
+	}
+	return ""
 }
 
 // rawSignature is a parsed signature with the packet it was read from.
