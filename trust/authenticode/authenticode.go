@@ -25,6 +25,7 @@ const (
 	MaxFile     = 4 << 30  // bytes of a PE file; its offsets have 32 bits
 	MaxTable    = 32 << 20 // bytes of the certificate table
 	MaxEntries  = 8        // entries of the certificate table
+	MaxNested   = 8        // signatures inside others, of one file
 	MaxSections = 96       // sections, the loader's own bound
 	// MaxPadding is the largest run of zero bytes behind a signature.
 	MaxPadding = 7
@@ -50,7 +51,9 @@ type File struct {
 	signatures []*Signature
 }
 
-// Signatures are the signatures in the order of the table; none for an unsigned file.
+// Signatures are the signatures in the order of the table, each followed by those
+// that are nested in it (as files carry that are signed for old and new systems);
+// none for an unsigned file.
 func (f *File) Signatures() []*Signature { return slices.Clone(f.signatures) }
 
 // Signature is a sound signature over the whole file.
@@ -122,23 +125,55 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	}
 	f := &File{}
 	sums := map[crypto.Hash][]byte{}
-	for _, der := range ders {
-		s, h, stated, err := parseSignature(der)
-		if err != nil {
-			return nil, err
-		}
+	add := func(s *Signature, h crypto.Hash, stated []byte) error {
 		if sums[h] == nil {
 			if sums[h], err = l.digest(r, h); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if subtle.ConstantTimeCompare(sums[h], stated) != 1 {
-			return nil, trust.Failure(trust.ReasonWrongDigest, "the PE file is not the one that was signed by %q", clip(s.sig.Certificate.Subject.String()))
+			return trust.Failure(trust.ReasonWrongDigest, "the PE file is not the one that was signed by %q", clip(s.sig.Certificate.Subject.String()))
 		}
 		s.digest = trust.DigestOf(algorithms[h], stated)
 		f.signatures = append(f.signatures, s)
+		return nil
+	}
+	nested := 0
+	for _, der := range ders {
+		s, h, stated, err := parseSignature(der)
+		if err == nil {
+			err = add(s, h, stated)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range s.nested() {
+			if nested++; nested > MaxNested {
+				return nil, trust.Undecidable(trust.ReasonTooLarge, "the PE file has more than %d nested signatures", MaxNested)
+			}
+			n, h, stated, err := parseSignature(v)
+			if err != nil {
+				// No signature for a PE image, whatever else it is: data that nobody signed.
+				s.extras = append(s.extras, Extra{Kind: "nested-signature", Name: oidNested.String(), Size: len(v)})
+				continue
+			}
+			if err := add(n, h, stated); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return f, nil
+}
+
+// nested are the signatures in unsigned attributes.
+func (s *Signature) nested() [][]byte {
+	var out [][]byte
+	for _, a := range s.sig.Info.Unsigned() {
+		if a.Type.Equal(oidNested) {
+			out = append(out, a.Values...)
+		}
+	}
+	return out
 }
 
 var algorithms = map[crypto.Hash]trust.Algorithm{crypto.SHA1: trust.SHA1, crypto.SHA256: trust.SHA256, crypto.SHA384: trust.SHA384, crypto.SHA512: trust.SHA512}
@@ -306,10 +341,8 @@ func parseSignature(entry []byte) (*Signature, crypto.Hash, []byte, error) {
 	for _, a := range sig.Info.Unsigned() {
 		e := Extra{Kind: "unsigned-attribute", Name: a.Type.String(), Size: a.Size}
 		switch {
-		case a.Type.Equal(cms.OIDTimestamp), a.Type.Equal(oidMSTimestamp):
+		case a.Type.Equal(cms.OIDTimestamp), a.Type.Equal(oidMSTimestamp), a.Type.Equal(oidNested):
 			continue
-		case a.Type.Equal(oidNested):
-			e.Kind = "nested-signature"
 		case a.Type.Equal(cms.OIDCounterSignature):
 			e.Kind = "legacy-timestamp"
 		}
@@ -375,7 +408,11 @@ func (s *Signature) Verify(want Want) (*Verified, error) {
 	}
 	if token != nil && (!v.pinned || len(want.TimestampRoots) > 0) {
 		ts, err := cms.VerifyTimestamp(token, s.sig.Info.Signature(), want.TimestampRoots, s.sd.Certificates())
-		if err != nil {
+		switch _, why := trust.Classify(err); {
+		case err != nil && v.pinned && why == trust.ReasonUnsupported:
+			// A time that rests on SHA-1 is none, and the certificate counts without.
+			ts = &cms.Timestamp{}
+		case err != nil:
 			return nil, err
 		}
 		if ts.Time().After(want.Now.Add(24 * time.Hour)) {

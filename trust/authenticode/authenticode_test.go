@@ -329,6 +329,82 @@ func TestExtras(t *testing.T) {
 	}
 }
 
+// TestNested: the second signature of files that are signed for old and new
+// systems is one of the whole file like any other.
+func TestNested(t *testing.T) {
+	img := image(true)
+	nest := func(values ...[]byte) ct.Signer {
+		return ct.Signer{Hash: crypto.SHA1, Unsigned: func(sig []byte) []ct.Attribute {
+			as := stamp(sig)
+			for _, v := range values {
+				as = append(as, ct.Attribute{Type: oidNested, Value: v})
+			}
+			return as
+		}}
+	}
+	good := der(img, ct.Signer{})
+	f, err := open(attach(img, entry(der(img, nest(good)), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ss := f.Signatures()
+	if len(ss) != 2 || !ss[0].Weak() || ss[1].Weak() {
+		t.Fatalf("%d signatures", len(ss))
+	}
+	_, err = ss[0].Verify(want())
+	wantClass(t, err, trust.Unreachable, trust.ReasonUnsupported)
+	v, err := ss[1].Verify(want())
+	if err != nil || len(ss[0].Extras()) != 0 {
+		t.Fatal(err, ss[0].Extras())
+	}
+	if v.Signer().Subject == "" {
+		t.Error("no signer")
+	}
+	// Of another file, and one byte changed behind the signatures' back.
+	other := image(true)
+	other[0x210] = 1
+	_, err = open(attach(img, entry(der(img, nest(der(other, ct.Signer{}))), nil)))
+	wantClass(t, err, trust.Failed, trust.ReasonWrongDigest)
+	bent := attach(img, entry(der(img, nest(good)), nil))
+	bent[0x210] ^= 1
+	_, err = open(bent)
+	wantClass(t, err, trust.Failed, trust.ReasonWrongDigest)
+	// A signature that is not the nested one's: its bytes count for nothing.
+	forged := bytes.Clone(good)
+	forged[bytes.Index(forged, signer.Cert.RawSubject)] ^= 0x01
+	f, err = open(attach(img, entry(der(img, nest(forged)), nil)))
+	if err != nil || len(f.Signatures()) != 1 || len(f.Signatures()[0].Extras()) != 1 {
+		t.Errorf("forged: %v", err)
+	}
+	values := make([][]byte, MaxNested)
+	for i := range values {
+		values[i] = good
+	}
+	if f, err := open(attach(img, entry(der(img, nest(values...)), nil))); err != nil || len(f.Signatures()) != 1+MaxNested {
+		t.Errorf("at the bound: %v", err)
+	}
+	_, err = open(attach(img, entry(der(img, nest(append(values, good)...)), nil)))
+	wantClass(t, err, trust.Unreachable, trust.ReasonTooLarge)
+}
+
+// TestSHA1Timestamp: a time that rests on SHA-1 is none. The certificate counts
+// if it is pinned, and nothing is said to be tampered with.
+func TestSHA1Timestamp(t *testing.T) {
+	img := image(true)
+	old := ct.Signer{Unsigned: func(sig []byte) []ct.Attribute {
+		token := ct.SignedData(cms.OIDTSTInfo, ct.TSTInfo(sig, at), nil, []*x509.Certificate{tsa.Cert}, ct.Signer{Identity: *tsa, Hash: crypto.SHA1, Signed: []ct.Attribute{ct.SigningCertificateV2(tsa.Cert)}})
+		return []ct.Attribute{{Type: oidMSTimestamp, Value: token}}
+	}}
+	s := ct.Must(open(attach(img, entry(der(img, old), nil)))).Signatures()[0]
+	_, err := s.Verify(want())
+	wantClass(t, err, trust.Unreachable, trust.ReasonUnsupported)
+	w := want()
+	w.Pinned = []string{cms.Fingerprint(signer.Cert)}
+	if v, err := s.Verify(w); err != nil || !v.SignedAt().IsZero() {
+		t.Errorf("pinned: %v", err)
+	}
+}
+
 func TestNotPE(t *testing.T) {
 	good := image(true)
 	for name, b := range map[string][]byte{"empty": nil, "text": []byte(strings.Repeat("text", 100)), "dos": append([]byte("MZ"), make([]byte, 100)...)} {

@@ -167,7 +167,18 @@ func (t *Timestamp) Chain() []*x509.Certificate { return slices.Clone(t.chain) }
 // signature value). roots are the pinned roots of timestamp authorities; a
 // chain that the token brings along has to end in one of them. more are
 // certificates beside those in the token.
+//
+// One that rests on SHA-1 or MD5, as those of old signatures do, is unsupported:
+// it proves no time, and is no sign of tampering.
 func VerifyTimestamp(token, message []byte, roots, more []*x509.Certificate) (*Timestamp, error) {
+	t, err := verifyTimestamp(token, message, roots, more)
+	if _, why := trust.Classify(err); err != nil && why == trust.ReasonWeakDigest {
+		return nil, trust.Undecidable(trust.ReasonUnsupported, "the timestamp: %w", err)
+	}
+	return t, err
+}
+
+func verifyTimestamp(token, message []byte, roots, more []*x509.Certificate) (*Timestamp, error) {
 	sd, err := Parse(token)
 	if err != nil {
 		return nil, err

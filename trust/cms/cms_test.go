@@ -256,6 +256,7 @@ func TestTimestamp(t *testing.T) {
 		"two uses":            {ct.Timestamp(twoUses, certs(twoUses), msg, at), trust.Failed, trust.ReasonUntrustedSigner},
 		"code signing":        {ct.Timestamp(leaf, certs(leaf), msg, at), trust.Failed, trust.ReasonUntrustedSigner},
 		"expired":             {ct.Timestamp(tsa, certs(tsa), msg, end.Add(time.Second)), trust.Failed, trust.ReasonKeyOutsideWindow},
+		"sha1":                {token(ct.Signer{Hash: crypto.SHA1, Signed: []ct.Attribute{ct.SigningCertificateV2(tsa.Cert)}}, at), trust.Unreachable, trust.ReasonUnsupported},
 		"no ESS":              {token(ct.Signer{}, at), trust.Unreachable, trust.ReasonMalformed},
 		"ESS of another":      {token(ct.Signer{Signed: []ct.Attribute{ct.SigningCertificateV2(leaf.Cert)}}, at), trust.Failed, trust.ReasonBadSignature},
 		"content that is not": {ct.SignedData(cms.OIDData, ct.TSTInfo(msg, at), nil, certs(tsa), ct.Signer{Identity: *tsa}), trust.Unreachable, trust.ReasonMalformed},
