@@ -3,8 +3,10 @@ package ecosystems
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/cargo"
@@ -104,6 +106,18 @@ func (s Settings) Credentials() []upstream.Credentials {
 // Insecure are the hosts that the user's own settings reach by plain http.
 func (s Settings) Insecure() []string {
 	return slices.Concat(s.NPM.Insecure, s.Maven.Insecure, s.NuGet.Insecure, s.Helm.Insecure, s.Debian.Insecure)
+}
+
+// Intervals are the least times between two requests to public hosts whose rules
+// ask for them. RubyGems answers ten requests a second
+// (https://guides.rubygems.org/rubygems-org-rate-limits/); the other registries
+// state no number and say by their answers when it is too much.
+func (s Settings) Intervals() map[string]time.Duration {
+	out := map[string]time.Duration{}
+	if u, err := url.Parse(rubygems.DefaultSource); err == nil {
+		out[u.Host] = 100 * time.Millisecond
+	}
+	return out
 }
 
 // Notes are settings of the user's that headgate does not follow, in sentences.
@@ -222,20 +236,35 @@ func (l List) ByType() map[string]adapter.Adapter {
 // unsupported says per purl type why nothing is verified and what can be pinned
 // all the same.
 var unsupported = map[string]string{
-	"rpm":       "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
-	"apk":       "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
-	"alpm":      "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
-	"hex":       "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
-	"conda":     "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
-	"swift":     "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
-	"composer":  "the registry signs nothing and archives are not stable byte for byte; the commit of composer.lock can be pinned",
-	"pub":       "the registry signs nothing; the SHA-256 of pubspec.lock can be pinned",
-	"cocoapods": "specifications are not signed; the checksums of Podfile.lock can be pinned",
-	"hackage":   "the index is signed by TUF, which headgate does not verify yet; index state and digests can be pinned",
-	"cran":      "packages are not signed; digests can be pinned",
-	"conan":     "recipes and packages are not signed by default; revisions can be pinned",
-	"bitbucket": "the source is a git commit without registry; the full commit hash can be pinned",
-	"gitlab":    "the source is a git commit without registry; the full commit hash can be pinned",
+	"rpm":              "packages are signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"apk":              "the index is signed by the distribution, which headgate does not verify yet; digests can be pinned",
+	"alpm":             "packages are signed by their packagers, which headgate does not verify yet; digests can be pinned",
+	"hex":              "the registry signs each package's list of releases, which headgate does not verify yet; the outer checksum of mix.lock can be pinned",
+	"conda":            "few channels publish attestations, which headgate does not verify yet; the SHA-256 of an explicit lock file can be pinned",
+	"swift":            "nearly all packages are git tags without signatures; the revision of Package.resolved can be pinned",
+	"composer":         "the registry signs nothing and archives are not stable byte for byte; the commit of composer.lock can be pinned",
+	"pub":              "the registry signs nothing; the SHA-256 of pubspec.lock can be pinned",
+	"cocoapods":        "specifications are not signed, and Podfile.lock has SHA-1 checksums alone; the commit or archive digest of each source can be pinned",
+	"hackage":          "the index is signed by TUF, which headgate does not verify yet; index state and digests can be pinned",
+	"luarocks":         "rocks are rarely signed, and the server binds no key to a name; the digest of each rock can be pinned",
+	"nix":              "the binary cache's key signs store paths, which headgate does not verify yet; the commit and hash of flake.lock can be pinned",
+	"huggingface":      "model files are not signed as a rule; the commit of the repository can be pinned, or each file as a plain download with its digest",
+	"wordpress":        "plugins and themes are not signed; the digest of each archive can be pinned",
+	"wordpress-plugin": "plugins and themes are not signed; the digest of each archive can be pinned",
+	"vcpkg":            "ports are recipes in a git repository that name the digest of each archive; the baseline commit of vcpkg.json can be pinned",
+	"homebrew":         "bottles are attested by the project's workflow, which headgate does not verify yet; the digest of each bottle can be pinned",
+	"cpan":             "releases carry checksum files of the archive network, which headgate does not verify yet; digests can be pinned",
+	"terraform":        "providers are signed by their publishers' keys, which headgate does not verify yet; the hashes of .terraform.lock.hcl can be pinned",
+	"bitnami":          "components are taken into the vendor's images and not signed for themselves; the digest of the image can be pinned",
+	"portage":          "the tree of recipes is signed, which headgate does not verify yet; the commit of the tree can be pinned",
+	"opam":             "packages are archives with checksums in a git repository of recipes; the commit of that repository can be pinned",
+	"otp":              "applications are a part of the Erlang runtime; trust the runtime by the package or image that it came in, whose digest can be pinned",
+	"swiplpack":        "packs are archives without signatures; digests can be pinned",
+	"pear":             "packages are rarely signed; digests can be pinned",
+	"cran":             "packages are not signed; digests can be pinned",
+	"conan":            "recipes and packages are not signed by default; revisions can be pinned",
+	"bitbucket":        "the source is a git commit without registry; the full commit hash can be pinned",
+	"gitlab":           "the source is a git commit without registry; the full commit hash can be pinned",
 }
 
 // Unsupported says in one sentence why components of a purl type without an

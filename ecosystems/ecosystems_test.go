@@ -67,11 +67,25 @@ func TestAllServesEachTypeOnce(t *testing.T) {
 	}
 }
 
+// TestUnsupportedSaysWhy: every purl type that Syft or headgate's own readers
+// give to a package has an adapter or a sentence of its own.
 func TestUnsupportedSaysWhy(t *testing.T) {
-	for _, p := range []string{"rpm", "apk", "generic", "unheard-of"} {
-		if s := Unsupported(p); !strings.Contains(s, "pinned") {
+	served := map[string]bool{"cargo": true, "deb": true, "docker": true, "gem": true, "generic": true, "github": true, "githubactions": true, "golang": true, "helm": true,
+		"maven": true, "npm": true, "nuget": true, "oci": true, "pypi": true}
+	for _, p := range []string{
+		"alpm", "apk", "bitbucket", "bitnami", "cargo", "cocoapods", "composer", "conan", "conda", "cpan", "cran", "deb", "docker", "gem", "generic", "github", "githubactions",
+		"gitlab", "golang", "hackage", "helm", "hex", "huggingface", "luarocks", "maven", "nix", "npm", "nuget", "oci", "opam", "otp", "pear", "pub", "pypi", "rpm", "swift", "swiplpack", "portage", "homebrew", "terraform", "vcpkg", "wordpress", "wordpress-plugin",
+	} {
+		s, own := unsupported[p]
+		switch {
+		case own == served[p]:
+			t.Errorf("%s: adapter %t, sentence %t", p, served[p], own)
+		case own && (!strings.Contains(s, "pinned") || s != Unsupported(p) || strings.HasSuffix(s, ".")):
 			t.Errorf("%s: %q", p, s)
 		}
+	}
+	if s := Unsupported("unheard-of"); !strings.Contains(s, "pinned") {
+		t.Errorf("%q", s)
 	}
 }
 
@@ -117,5 +131,11 @@ func TestEveryAdapterRunsTheSuite(t *testing.T) {
 		}) {
 			t.Errorf("%s: no test in %s runs the shared suite", a.Describe().Name, dir)
 		}
+	}
+}
+
+func TestIntervals(t *testing.T) {
+	if d := (Settings{}).Intervals()["rubygems.org"]; d != 100*time.Millisecond {
+		t.Errorf("rubygems.org is asked every %s", d)
 	}
 }

@@ -89,6 +89,7 @@ func (c *Command) adapters(o *options, s *store.Store) (*adapterSet, error) {
 	client, err := upstream.New(upstream.Config{
 		Version: c.Version, CacheDir: filepath.Join(cache, "upstream"), Offline: o.offline,
 		Insecure: slices.Concat(hosts, settings.Insecure(), o.instances.insecure()), Credentials: settings.Credentials(), Getenv: c.Getenv, Clock: c.Clock, Warn: c.warn,
+		Interval: settings.Intervals(), Waiting: c.waits,
 	})
 	if err != nil {
 		return nil, usage("network configuration: %w", err)

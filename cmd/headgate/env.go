@@ -101,6 +101,11 @@ func (c *Command) warn(msg string) {
 	fmt.Fprintln(c.Stderr, "headgate: warning: "+cleanLine(msg))
 }
 
+// waits says whom the network is waiting for.
+func (c *Command) waits(host string, d time.Duration) {
+	fmt.Fprintln(c.Stderr, "headgate: waiting "+d.Round(time.Second).String()+" for "+cleanLine(host)+", which asks for fewer requests")
+}
+
 func (c *Command) insecure() ([]string, error) {
 	var hosts []string
 	for h := range strings.SplitSeq(c.Getenv(InsecureEnv), ",") {

@@ -49,6 +49,8 @@ type host struct {
 	every time.Duration
 	mu    sync.Mutex
 	next  time.Time
+	until time.Time // the host asked for no requests before
+	said  time.Time // when a wait was announced last
 	stats HostStats
 }
 
@@ -213,7 +215,10 @@ func (h *host) count(f func(*HostStats)) {
 }
 
 // acquire waits for a slot of the host and for its rate limit.
-func (c *Client) acquire(ctx context.Context, h *host) (release func(), err error) {
+func (c *Client) acquire(ctx context.Context, h *host, u *url.URL) (release func(), err error) {
+	if err := c.await(ctx, h, u); err != nil {
+		return nil, err
+	}
 	select {
 	case h.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -230,6 +235,7 @@ func (c *Client) acquire(ctx context.Context, h *host) (release func(), err erro
 		h.next = at.Add(h.every)
 		h.mu.Unlock()
 		if d := at.Sub(now); d > 0 {
+			c.announce(h, u, d)
 			if err := c.cfg.Sleep(ctx, d); err != nil {
 				release()
 				return nil, err
@@ -512,15 +518,21 @@ func (c *Client) retry(ctx context.Context, u *url.URL, h *host, attempt func(co
 		if !errors.As(err, &e) {
 			e = &Error{Kind: KindNetwork, URL: display(u, true), Err: err}
 		}
+		if e.Kind == KindRateLimited {
+			h.pause(c.cfg.Clock(), e.RetryAfter)
+		}
 		if n >= c.cfg.Attempts || !e.passing() || e.RetryAfter > MaxRetryAfter {
 			return e
+		}
+		h.count(func(s *HostStats) { s.Retries++ })
+		if e.Kind == KindRateLimited && e.RetryAfter > 0 {
+			continue // the next attempt waits for the host, with everybody else
 		}
 		wait := baseBackoff << (n - 1)
 		wait = wait/2 + rand.N(wait) // jitter: half to one and a half times
 		if e.RetryAfter > wait {
 			wait = e.RetryAfter
 		}
-		h.count(func(s *HostStats) { s.Retries++ })
 		if err := c.cfg.Sleep(ctx, wait); err != nil {
 			return err
 		}
@@ -592,7 +604,7 @@ func (c *Client) send(ctx context.Context, r Request, u *url.URL, encoding strin
 			left = true
 		}
 		h := c.host(u)
-		release, err := c.acquire(ctx, h)
+		release, err := c.acquire(ctx, h, u)
 		if err != nil {
 			return nil, err
 		}
@@ -722,9 +734,13 @@ func limited(h http.Header) bool {
 
 // retryAfter reads Retry-After in seconds or as a date; zero if there is none.
 func retryAfter(h http.Header) time.Duration {
+	base := time.Now()
+	if d, err := http.ParseTime(h.Get("Date")); err == nil {
+		base = d // the server's own clock, as far as it tells
+	}
 	v := strings.TrimSpace(h.Get("Retry-After"))
 	if v == "" {
-		return 0
+		return reset(h, base)
 	}
 	if s, err := strconv.ParseInt(v, 10, 32); err == nil {
 		return max(0, time.Duration(s)*time.Second)
@@ -732,10 +748,6 @@ func retryAfter(h http.Header) time.Duration {
 	at, err := http.ParseTime(v)
 	if err != nil {
 		return 0
-	}
-	base := time.Now()
-	if d, err := http.ParseTime(h.Get("Date")); err == nil {
-		base = d // the server's own clock, as far as it tells
 	}
 	return max(0, at.Sub(base))
 }

@@ -154,7 +154,8 @@ func TestRetriesHonourRetryAfter(t *testing.T) {
 		}
 	})
 	var waits []time.Duration
-	c := client(t, Config{Insecure: []string{host}, Sleep: func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }})
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := client(t, Config{Insecure: []string{host}, Clock: func() time.Time { return at }, Sleep: func(_ context.Context, d time.Duration) error { waits = append(waits, d); return nil }})
 	resp, err := get(c, s.URL)
 	if err != nil || string(resp.Body) != "ok" {
 		t.Fatal(err)

@@ -72,6 +72,9 @@ type Config struct {
 	Clock adapter.Clock
 	// Sleep waits between attempts; nil for a real timer.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// Waiting is told of a host that asks for fewer requests, and how long the client
+	// waits; nil to drop it. It is called concurrently.
+	Waiting func(host string, d time.Duration)
 	// Warn is told what went wrong without changing the answer (a full disk under
 	// the cache); nil to drop it. It is called concurrently.
 	Warn func(msg string)
