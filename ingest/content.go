@@ -92,7 +92,7 @@ func (g *Gate) inspect(ctx context.Context, work []*item, q Request) error {
 // wantsInspection: what is used, new, other than before, and not known by its bytes; and a
 // release that is asked about by itself.
 func wantsInspection(it *item, q Request) bool {
-	if pinned, _ := it.seen(); pinned || q.Baseline || it.in.Component.Release.Version == "" || it.in.Component.Scope == sbom.ScopeUnused {
+	if pinned, _ := it.seen(); pinned || q.Baseline != BaselineNone || it.in.Component.Release.Version == "" || it.in.Component.Scope == sbom.ScopeUnused {
 		return false
 	}
 	switch it.in.Change {

@@ -150,10 +150,22 @@ type Request struct {
 	Bytes bool
 	// DryRun records nothing, by the user's own word.
 	DryRun bool
-	// Baseline pins what is there, whatever the verdict, and accepts verified
-	// signers for their package; block is never pinned.
-	Baseline bool
+	Baseline Baseline
 }
+
+// Baseline says whether a run pins what is there, whatever the verdict, and accepts
+// verified signers for their package. What is blocked is never pinned.
+type Baseline int
+
+// Baselines.
+const (
+	BaselineNone Baseline = iota
+	// BaselineReached leaves out what could not be looked at: a network that fails is
+	// no reason to trust.
+	BaselineReached
+	// BaselineUnsafeUnreachable pins that by its digests too.
+	BaselineUnsafeUnreachable
+)
 
 // Check judges what is new in the inventory, records the decisions in one
 // transaction, and reports. The error is for what leaves nothing to report: a

@@ -397,7 +397,7 @@ func TestBaselinePinsWhatIsThereButNotWhatIsBlocked(t *testing.T) {
 		return res, nil
 	}}
 	m := &memory{}
-	q := ingest.Request{Inventory: inventory(comp(t, "pkg:npm/signed@1.0.0"), comp(t, "pkg:npm/tampered@1.0.0"), comp(t, "pkg:npm/unsigned@1.0.0")), Baseline: true}
+	q := ingest.Request{Inventory: inventory(comp(t, "pkg:npm/signed@1.0.0"), comp(t, "pkg:npm/tampered@1.0.0"), comp(t, "pkg:npm/unsigned@1.0.0")), Baseline: ingest.BaselineReached}
 	check(t, gate(t, a, m), q)
 	var pinned []string
 	for _, k := range m.commits[0].Pin {
@@ -406,10 +406,46 @@ func TestBaselinePinsWhatIsThereButNotWhatIsBlocked(t *testing.T) {
 	if !slices.Equal(pinned, []string{"signed", "unsigned"}) {
 		t.Errorf("pinned %q", pinned)
 	}
-	q.Baseline = false
+	q.Baseline = ingest.BaselineNone
 	r := check(t, gate(t, a, m), q)
 	if r.Components[0].Verdict != trust.Allow || r.Components[1].Verdict != trust.Block || r.Components[2].Verdict != trust.Allow {
 		t.Errorf("after init: %s %s %s %+v", r.Components[0].Verdict, r.Components[1].Verdict, r.Components[2].Verdict, r.Components[2].Findings)
+	}
+}
+
+// A network that fails is no reason to trust: what nobody could look at is not part
+// of a baseline, unless a person says so loudly.
+func TestBaselineLeavesOutWhatCouldNotBeReached(t *testing.T) {
+	signer := trust.Signer{Kind: trust.SignerKey, KeyDigest: strings.Repeat("cd", 32)}
+	a := &registry{collect: func(_ context.Context, q adapter.Request) (adapter.Result, error) {
+		res := signed(q.Component)
+		unreached := trust.Evidence{Check: trust.CheckProvenance, Outcome: trust.Unreachable, Reason: trust.ReasonNetwork, Release: q.Component.Release}
+		switch q.Component.Release.Package.Name {
+		case "dark":
+			res.Evidence = []trust.Evidence{unreached}
+		case "half":
+			own := res.Evidence[1]
+			own.Check, own.Signer, own.Assurance = trust.CheckPublisherSig, &signer, trust.AssurancePublisher
+			res.Evidence = append(res.Evidence, own, unreached)
+			res.Facts.Published = now // and held by the cooldown besides
+		}
+		return res, nil
+	}}
+	for b, want := range map[ingest.Baseline][]string{ingest.BaselineReached: {"lit"}, ingest.BaselineUnsafeUnreachable: {"dark", "half", "lit"}} {
+		m := &memory{}
+		check(t, gate(t, a, m), ingest.Request{Inventory: inventory(comp(t, "pkg:npm/dark@1.0.0"), comp(t, "pkg:npm/half@1.0.0"), comp(t, "pkg:npm/lit@1.0.0")), Baseline: b})
+		var pinned []string
+		for _, k := range m.commits[0].Pin {
+			pinned = append(pinned, k.Release.Package.Name)
+		}
+		if !slices.Equal(pinned, want) {
+			t.Errorf("pinned %q, want %q", pinned, want)
+		}
+		for _, acc := range m.commits[0].Accept {
+			if b == ingest.BaselineReached && acc.Signer.Identity() == signer.Identity() {
+				t.Error("the signer of a package that could not be looked at was accepted")
+			}
+		}
 	}
 }
 
@@ -424,7 +460,7 @@ func TestKnownAsWhatItIs(t *testing.T) {
 	registryB := comp(t, "pkg:npm/b@1.0.0")
 
 	m := &memory{}
-	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(registryB, bundled, git, folder), Baseline: true})
+	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(registryB, bundled, git, folder), Baseline: ingest.BaselineReached})
 	kinds := map[string]string{}
 	for _, k := range m.commits[0].Pin {
 		kinds[k.Release.Package.Name+" "+k.Kind] = "pinned"
@@ -455,7 +491,7 @@ func TestThreat066LocalNameIsNotTheRegistrys(t *testing.T) {
 	folder := comp(t, "pkg:npm/internal@1.0.0")
 	folder.Kind, folder.Origin, folder.Artifacts = sbom.KindPath, "crates/internal", nil
 	m := &memory{}
-	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(folder), Baseline: true})
+	check(t, gate(t, &registry{}, m), ingest.Request{Inventory: inventory(folder), Baseline: ingest.BaselineReached})
 	j := &judge{}
 	g := gate(t, &registry{}, m)
 	g.Judge = j

@@ -136,13 +136,31 @@ type Standing interface {
 	Stands(d *store.Decision) (id string, ok bool)
 }
 
+// Unreachable reports whether some evidence about the component could not be had,
+// so that nobody can say yet what it is.
+func Unreachable(v trust.Verdict, es []trust.Evidence) bool {
+	return v == trust.Undecided || slices.ContainsFunc(es, func(e trust.Evidence) bool { return e.Outcome == trust.Unreachable })
+}
+
+// Unreachable is Unreachable of the component.
+func (c *Component) Unreachable() bool {
+	return c.Verdict == trust.Undecided || slices.ContainsFunc(c.Evidence, func(e Evidence) bool { return e.Outcome == trust.Unreachable })
+}
+
+// inBaseline says whether a baseline takes a component as it is: everything but
+// what is blocked, and what could not be looked at.
+func inBaseline(it *item, b Baseline) bool {
+	return b != BaselineNone && it.verdict != trust.Block && (b == BaselineUnsafeUnreachable || !Unreachable(it.verdict, it.in.Evidence))
+}
+
 // pinOf says whether the release becomes known by its digests: what was allowed
-// by itself, and in a baseline whatever is there and not blocked. What an approval
-// or an exception let in is not: it would outlive their end.
-func pinOf(it *item, baseline bool) (store.KnownRelease, bool) {
+// by itself, and in a baseline whatever is there, was looked at and is not blocked.
+// What an approval or an exception let in is not: it would outlive their end.
+func pinOf(it *item, b Baseline) (store.KnownRelease, bool) {
 	in := &it.in
 	waived := slices.ContainsFunc(it.findings, func(f trust.Finding) bool { return !f.Counts() })
-	ok := it.verdict == trust.Allow && !waived || baseline && it.verdict != trust.Block
+	baseline := inBaseline(it, b)
+	ok := it.verdict == trust.Allow && !waived || baseline
 	if !ok || in.Component.Release.Version == "" {
 		return store.KnownRelease{}, false
 	}
@@ -155,9 +173,10 @@ func pinOf(it *item, baseline bool) (store.KnownRelease, bool) {
 // acceptances are the signers that this run accepts by itself: those of the
 // baseline, and those that the policy takes on first sight. Both are for the
 // exact package only.
-func acceptances(it *item, baseline bool) []store.Acceptance {
+func acceptances(it *item, b Baseline) []store.Acceptance {
 	in := &it.in
-	if it.verdict != trust.Allow && !(baseline && it.verdict != trust.Block) {
+	baseline := inBaseline(it, b)
+	if it.verdict != trust.Allow && !baseline {
 		return nil
 	}
 	var out []store.Acceptance

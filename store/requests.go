@@ -178,7 +178,7 @@ func (w *writeTx) reopen(d Decision, id string) error {
 		switch {
 		case d.Verdict == trust.Block && !slices.ContainsFunc(r.Findings, blocks):
 			why = "it is blocked now, and nobody may let it in"
-		case !sameBytes(r.Artifacts, d.Artifacts):
+		case !SameBytes(r.Artifacts, d.Artifacts):
 			why = "the release has other bytes than those that were asked for"
 		case !slices.Equal(r.Conclusions, now):
 			why = "the evidence is another than when it was asked for"
@@ -201,8 +201,8 @@ func (w *writeTx) reopen(d Decision, id string) error {
 
 func blocks(f trust.Finding) bool { return f.Effect == trust.EffectBlock && f.Counts() }
 
-// sameBytes reports whether two lists name the same artifacts with the same digests.
-func sameBytes(a, b []trust.Artifact) bool {
+// SameBytes reports whether two lists name the same artifacts with the same digests.
+func SameBytes(a, b []trust.Artifact) bool {
 	return slices.EqualFunc(a, b, func(x, y trust.Artifact) bool { return x.Name == y.Name && slices.Equal(x.Digests, y.Digests) })
 }
 

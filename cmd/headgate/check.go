@@ -113,7 +113,7 @@ type gateCall struct {
 	command   string
 	source    string
 	inventory *sbom.Inventory // instead of source
-	baseline  bool
+	baseline  ingest.Baseline
 	dryRun    bool
 	// store is an open store; nil to open the one that the flags name.
 	store *store.Store

@@ -93,7 +93,7 @@ func (w *world) accept(purls ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.gate.Check(w.t.Context(), ingest.Request{Command: "init", Inventory: inv, Baseline: true}); err != nil {
+	if _, err := w.gate.Check(w.t.Context(), ingest.Request{Command: "init", Inventory: inv, Baseline: ingest.BaselineReached}); err != nil {
 		w.t.Fatal(err)
 	}
 }
