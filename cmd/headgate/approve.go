@@ -93,7 +93,7 @@ func (c *Command) runApprove(ctx context.Context, o *options, f *approveFlags, s
 		return err
 	}
 	now := c.now().UTC().Truncate(time.Second)
-	end, err := f.end(now, set.policy.MaxApproval())
+	end, err := f.end(c, now, set.policy.MaxApproval())
 	if err != nil {
 		return err
 	}
@@ -188,18 +188,16 @@ func (c *Command) approvable(ctx context.Context, s *store.Store, p *policies.Po
 
 // end is when the approval ends: behind the day of --until, or as late as the
 // policy allows.
-func (f *approveFlags) end(now time.Time, longest time.Duration) (time.Time, error) {
+func (f *approveFlags) end(c *Command, now time.Time, longest time.Duration) (time.Time, error) {
 	end := now.Add(longest)
 	if f.until == "" {
 		return end, nil
 	}
-	day, err := parseUntil(f.until)
+	day, err := c.parseEnd(f.until)
 	if err != nil {
 		return time.Time{}, err
 	}
 	switch {
-	case !day.After(now):
-		return time.Time{}, usage("--until %s is over already", f.until)
 	case day.AddDate(0, 0, -1).After(end):
 		return time.Time{}, usage("--until %s is beyond what the policy allows, %s", f.until, end.Format(dayLayout))
 	case day.Before(end):

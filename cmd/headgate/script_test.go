@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"crypto/ed25519"
 	"crypto/rand"
+	"database/sql"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -173,7 +174,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
 			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums, "signerkey": cmdSignerKey, "signwith": cmdSignWith,
-			"signer": cmdSigner, "agent": cmdAgent, "forge": cmdForge, "strip": reg.strip,
+			"signer": cmdSigner, "agent": cmdAgent, "forge": cmdForge, "strip": reg.strip, "tamper": cmdTamper,
 		},
 	})
 }
@@ -270,6 +271,18 @@ func cmdGrab(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s does not match %q", args[1], args[2])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// cmdTamper alters the store behind headgate's back: tamper SQL...
+func cmdTamper(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite3", filepath.Join(ts.Getenv("XDG_DATA_HOME"), "headgate", "trust.db"))
+	ts.Check(err)
+	defer db.Close()
+	res, err := db.Exec("PRAGMA foreign_keys = 0; " + strings.Join(args, " "))
+	ts.Check(err)
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("nothing was altered: %v", err)
+	}
 }
 
 // cmdMergeGit merges two versions of a file with git itself, by the repository's

@@ -187,7 +187,7 @@ owner: a key server hands out what anybody put there.`,
 			if len(scs) == 0 {
 				scs = []store.Scope{store.PackageScope(rel.Package)}
 			}
-			end, err := parseUntil(until)
+			end, err := c.parseEnd(until)
 			if err != nil {
 				return err
 			}
@@ -255,6 +255,15 @@ func packageIf(r trust.Release) trust.Package {
 		return r.Package
 	}
 	return trust.Package{}
+}
+
+// parseEnd is parseUntil for what ends, which must be to come.
+func (c *Command) parseEnd(s string) (time.Time, error) {
+	end, err := parseUntil(s)
+	if err == nil && s != "" && !end.After(c.now()) {
+		return end, usage("--until %s is over already", s)
+	}
+	return end, err
 }
 
 func parseUntil(s string) (time.Time, error) {
@@ -360,6 +369,18 @@ with --confirm and the token that the preview printed.`,
 			who, err := d.by(c)
 			if err != nil {
 				return err
+			}
+			for _, f := range []struct {
+				missing bool
+				say     string
+			}{
+				{origin == "", "--origin names the set, to keep it apart: --origin partner"},
+				{key == "", "--key is the verifier key that the partner gives you; signers export prints it as \"signed by\""},
+				{len(narrow) == 0, "--narrow says what the set may speak for: --narrow 'pkg:npm/@partner/*'"},
+			} {
+				if f.missing {
+					return usage("%s", f.say)
+				}
 			}
 			set, err := readSmall(args[0])
 			if err == nil && set == nil {
