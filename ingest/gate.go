@@ -149,7 +149,7 @@ type Request struct {
 	// Bytes asks adapters to fetch artifacts even where signed statements suffice.
 	Bytes bool
 	// DryRun records nothing, by the user's own word.
-	DryRun bool
+	DryRun   bool
 	Baseline Baseline
 }
 

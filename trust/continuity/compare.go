@@ -95,7 +95,7 @@ func Compare(cur Current, known []Known, history []trust.History) Result {
 	c := comparison{cur: cur}
 	c.collect(known, history)
 	res := c.class()
-	res.Was, res.Is = c.was(), c.is()
+	res.Was, res.Is = c.identities()
 	if cur.Unreachable && !conclusive(res.Class, cur) {
 		return Result{Class: trust.ContinuityUnknown, Was: res.Was, Is: res.Is,
 			Note: "evidence of this release could not be had, so nothing can be said about its signer"}
@@ -429,52 +429,65 @@ func workflow(was, is trust.Signer) relation {
 }
 
 // was names who signed before: publishers if there are any.
-func (c *comparison) was() string {
-	var pub, reg []trust.Signer
-	for _, e := range c.line {
-		for _, s := range e.signers {
-			if publisher(s) {
-				pub = append(pub, s)
-			} else {
-				reg = append(reg, s)
+// identities are the two sides in words. Where both would read alike and are not,
+// as behind a name that changed hands, what tells them apart is named too.
+func (c *comparison) identities() (was, is string) {
+	before, now := c.before(), speakers(c.cur.Signers)
+	alike := func(others []trust.Signer) func(trust.Signer) string {
+		return func(s trust.Signer) string {
+			for _, o := range others {
+				if o.String() == s.String() && exact(o) != exact(s) && !slices.ContainsFunc(others, func(x trust.Signer) bool { return exact(x) == exact(s) }) {
+					return exact(s)
+				}
 			}
+			return s.String()
 		}
 	}
-	if len(pub) == 0 {
-		for _, s := range c.all {
-			if publisher(s) {
-				pub = append(pub, s)
-			}
-		}
-	}
-	if len(pub) > 0 {
-		return words(pub)
-	}
-	return words(reg)
+	return words(before, alike(now)), words(now, alike(before))
 }
 
-func (c *comparison) is() string {
-	var pub, reg []trust.Signer
-	for _, s := range c.cur.Signers {
-		if publisher(s) {
-			pub = append(pub, s)
-		} else {
-			reg = append(reg, s)
-		}
+// before are the signers of the line, or of any line if it had none.
+func (c *comparison) before() []trust.Signer {
+	var line []trust.Signer
+	for _, e := range c.line {
+		line = append(line, e.signers...)
 	}
-	if len(pub) > 0 {
-		return words(pub)
+	if !slices.ContainsFunc(line, publisher) {
+		line = append(line, slices.DeleteFunc(slices.Clone(c.all), func(s trust.Signer) bool { return !publisher(s) })...)
 	}
-	return words(reg)
+	return speakers(line)
+}
+
+// speakers are the signers that speak for the publisher, or all if none does.
+func speakers(ss []trust.Signer) []trust.Signer {
+	if !slices.ContainsFunc(ss, publisher) {
+		return ss
+	}
+	return slices.DeleteFunc(slices.Clone(ss), func(s trust.Signer) bool { return !publisher(s) })
+}
+
+// exact is a signer in words that no other shares.
+func exact(s trust.Signer) string {
+	switch {
+	case s.SourceRepositoryID != "":
+		return fmt.Sprintf("%s (repository id %s, owner id %s)", s, s.SourceRepositoryID, s.SourceOwnerID)
+	case s.SubkeyFingerprint != "":
+		return fmt.Sprintf("%s (subkey %s)", s, s.SubkeyFingerprint)
+	case s.Root != "":
+		return fmt.Sprintf("%s (issued by %s, root %s)", s, s.CertIssuer, s.Root)
+	case s.KeyDigest != "":
+		return fmt.Sprintf("%s (key %s)", s, s.KeyDigest)
+	}
+	return s.String()
 }
 
 // maxWords bounds how many signers are named.
 const maxWords = 3
 
-func words(ss []trust.Signer) string {
+func words(ss []trust.Signer, word func(trust.Signer) string) string {
 	var out []string
 	for _, s := range ss {
-		if w := s.String(); !slices.Contains(out, w) {
+		if w := word(s); !slices.Contains(out, w) {
 			out = append(out, w)
 		}
 	}
