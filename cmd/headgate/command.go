@@ -105,6 +105,8 @@ func (c *Command) Run(ctx context.Context) (code int) {
 			code = ingest.ExitInternal
 		}
 	}()
+	out := &faithful{w: c.Stdout}
+	c.Stdout = out
 	root := c.root()
 	root.SetArgs(attestArgs(c.Args))
 	root.SetIn(c.Stdin)
@@ -112,6 +114,10 @@ func (c *Command) Run(ctx context.Context) (code int) {
 	root.SetErr(c.Stderr)
 	err := root.ExecuteContext(ctx)
 	code = exitCode(err)
+	if code == ingest.ExitAllowed && err == nil && out.err != nil {
+		// An answer that nobody got is none.
+		err, code = fmt.Errorf("writing to standard output: %w", out.err), ingest.ExitInternal
+	}
 	var x *exitError
 	quiet := errors.As(err, &x) && x.quiet
 	if err != nil && !quiet {
@@ -135,6 +141,20 @@ func (c *Command) Run(ctx context.Context) (code int) {
 		}
 	}
 	return code
+}
+
+// faithful remembers that something could not be written.
+type faithful struct {
+	w   io.Writer
+	err error
+}
+
+func (f *faithful) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	return n, err
 }
 
 // options are the flags that several commands share.

@@ -217,12 +217,29 @@ func (x *Index) resembles(typ, name string) (kind, like string) {
 				continue
 			}
 			seen[n] = true
+			if o := owner(typ, n); o != "" && o == owner(typ, name) {
+				continue // whoever owns the path owns its names
+			}
 			if typo(name, n) {
 				return KindTypo, known[n]
 			}
 		}
 	}
 	return "", ""
+}
+
+// owner returns the part of a name that one owner has to himself: the group or
+// vendor, and host and owner of a Go path such as "host/owner/name". It is "" where
+// there is none: on hosts that map single names, each has an owner of its own.
+func owner(typ, name string) string {
+	parts := strings.SplitN(name, "/", 3)
+	switch {
+	case typ == "golang" && len(parts) == 3:
+		return parts[0] + "/" + parts[1]
+	case (typ == "maven" || typ == "composer") && len(parts) >= 2:
+		return parts[0]
+	}
+	return ""
 }
 
 // typo reports whether a is one plausible typing error away from the known b.

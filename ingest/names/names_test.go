@@ -75,6 +75,26 @@ func TestCheckHonest(t *testing.T) {
 	}
 }
 
+// Whoever owns a path owns the names below it, however alike they are.
+func TestSiblings(t *testing.T) {
+	var known []trust.Package
+	for _, purl := range []string{"pkg:golang/github.com/acme/cloud/service/sns@v1.0.0", "pkg:golang/gopkg.in/acmeyaml.v3@v3.0.0", "pkg:maven/org.acme/service-sns@1"} {
+		known = append(known, release(t, purl).Package)
+	}
+	x, err := NewIndex(known, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for purl, doubted := range map[string]bool{
+		"pkg:golang/github.com/acme/cloud/service/sqs@v1.0.0": false, "pkg:golang/github.com/acrne/cloud/service/sns@v1.0.0": true, "pkg:golang/github.com/acmee/cloud/service/sns@v1.0.0": true,
+		"pkg:golang/gopkg.in/acmeyeml.v3@v3.0.0": true, "pkg:maven/org.acme/service-sqs@1": false, "pkg:maven/org.acmee/service-sns@1": true,
+	} {
+		if risks := x.Check(release(t, purl), true); (len(risks) > 0) != doubted {
+			t.Errorf("%s: %+v", purl, risks)
+		}
+	}
+}
+
 func TestInternalNamespace(t *testing.T) {
 	x, err := NewIndex(nil, []string{"pkg:npm/@acme/*", "pkg:pypi/acme-auth"})
 	if err != nil {

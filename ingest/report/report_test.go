@@ -486,6 +486,17 @@ func TestFilesAppearWholeOrNotAtAll(t *testing.T) {
 	if b, _ := os.ReadFile(path); !json.Valid(b) {
 		t.Error("not JSON")
 	}
+	target := filepath.Join(dir, "target")
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(target, []byte("mine"), 0o644), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.WriteFile(link, "json", full(t), report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(target); string(b) != "mine" {
+		t.Error("a link of the tree was followed")
+	}
 	if err := report.WriteFile(filepath.Join(dir, "no", "such"), "json", full(t), report.Options{}); err == nil {
 		t.Error("wrote into a directory that is not there")
 	}

@@ -89,10 +89,32 @@ func WriteFile(path, format string, r *ingest.Report, o Options) error {
 	return Durable(path, 0o644, func(w io.Writer) error { return Write(w, format, r, o) })
 }
 
+// isStream reports whether path names something that is written to and not made.
+func isStream(path string) bool {
+	fi, err := os.Stat(path)
+	if err != nil || fi.IsDir() {
+		return false
+	}
+	clean := filepath.ToSlash(filepath.Clean(path))
+	return !fi.Mode().IsRegular() || strings.HasPrefix(clean, "/dev/") || strings.HasPrefix(clean, "/proc/")
+}
+
 // Durable calls fill with a new file that takes the name path only after
 // everything was written and synced. On any error nothing changes at path, and no
-// temporary file is left behind.
+// temporary file is left behind. A device, a pipe and the process's own streams
+// (/dev/stdout) are written to as they are: nothing may take their name. A symbolic
+// link to a file is replaced and not followed, for a scanned tree may hold it.
 func Durable(path string, mode os.FileMode, fill func(io.Writer) error) (err error) {
+	if isStream(path) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		if err := errors.Join(fill(f), f.Close()); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		return nil
+	}
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".headgate-*")
 	if err != nil {
