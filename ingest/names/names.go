@@ -162,6 +162,9 @@ func detail(kind, name, like string) string {
 	case KindSeparator:
 		return fmt.Sprintf("%s differs from the well-known %s only in its separators", name, like)
 	case KindScope:
+		if !strings.HasPrefix(like, "@") {
+			return fmt.Sprintf("the owner of %s imitates that of the well-known %s", name, like)
+		}
 		return fmt.Sprintf("the scope of %s imitates that of the well-known %s", name, like)
 	case KindVersioned:
 		return fmt.Sprintf("%s is the well-known %s with a version glued to its name", name, like)
@@ -185,7 +188,7 @@ func (x *Index) resembles(typ, name string) (kind, like string) {
 			}
 		}
 	}
-	if base, ok := versionSuffix(name); ok {
+	if base, ok := versionSuffix(name); ok && (!pathLike(typ) || strings.Contains(name[len(base):], ".")) {
 		if n, ok := known[base]; ok {
 			return KindVersioned, n
 		}
@@ -196,12 +199,20 @@ func (x *Index) resembles(typ, name string) (kind, like string) {
 			return "", "" // whoever owns the scope owns its names
 		}
 		for s, example := range x.scopes[typ] {
-			if len(s) > minScopeLength && (skeleton(s) == skeleton(scope) || squash(s) == squash(scope) || (len(s) >= 8 && oneEdit(scope, s) && !digitEdit(scope, s))) {
+			if len(s) > minScopeLength && (skeleton(s) == skeleton(scope) || squash(s) == squash(scope) || (len(s) >= 8 && oneEdit(scope, s) && !digitEdit(scope, s)) ||
+				transposed(scope, s) || doubled(scope, s) || plural(scope, s)) {
 				return KindScope, known[example]
 			}
 		}
 		_ = rest
 		return "", ""
+	}
+	if typ == "golang" {
+		for n := range known {
+			if ownerTrick(name, n) {
+				return KindScope, known[n]
+			}
+		}
 	}
 	if len(name) < MinDistanceLength || pathLike(typ) && !strings.Contains(name, "/") {
 		return "", ""
@@ -256,6 +267,22 @@ func typo(a, b string) bool {
 	// The first character carries the meaning of short prefixes (e-mail, i18n,
 	// preact/react): a changed or added one is another word more often than a typo.
 	return a[0] == b[0] || transposed(a, b)
+}
+
+// ownerAffixes are what a stranger hangs on an owner's name to get a repository
+// of the same name beside it.
+var ownerAffixes = []string{"-go", "go-", "-golang", "golang-", "-org", "-io", "-dev", "-official", "-labs", "hq"}
+
+// ownerTrick reports whether a Go module's repository has the name of a known
+// one's, at the same host, under the owner's name with an affix: boltdb-go/bolt.
+func ownerTrick(name, known string) bool {
+	a, b := strings.SplitN(name, "/", 4), strings.SplitN(known, "/", 4)
+	if len(a) < 3 || len(b) < 3 || a[0] != b[0] || a[2] != b[2] || a[1] == b[1] {
+		return false
+	}
+	return slices.ContainsFunc(ownerAffixes, func(x string) bool {
+		return a[1] == b[1]+x || a[1] == x+b[1] || a[1] == strings.TrimSuffix(b[1], x) && a[1] != b[1]
+	})
 }
 
 func plural(a, b string) bool { return a+"s" == b || b+"s" == a }
@@ -405,12 +432,17 @@ func versionSuffix(name string) (string, bool) {
 		i--
 	}
 	suffix := name[i:]
-	if !strings.Contains(strings.Trim(suffix, "."), ".") || !isDigit(name[len(name)-1]) {
+	if suffix == "" || !isDigit(name[len(name)-1]) {
 		return "", false
 	}
 	base := strings.TrimSuffix(name[:i], "v")
-	base = strings.TrimRight(base, "-_.@")
-	return base, base != ""
+	cut := strings.TrimRight(base, "-_.@")
+	// A number alone belongs to many honest names (es6, log4j, sqlite3); behind a
+	// separator it poses as a version.
+	if !strings.Contains(strings.Trim(suffix, "."), ".") && cut == base {
+		return "", false
+	}
+	return cut, cut != ""
 }
 
 func matches(pattern, purl string) bool {

@@ -28,7 +28,13 @@ func TestCheckAttacks(t *testing.T) {
 		"pkg:npm/expresss@1.0.0":                          "", // a plural: honest names end so, and the age of the package tells
 		"pkg:npm/axi0s@1.0.0":                             KindHomoglyph,
 		"pkg:npm/lodash-4.17.21@1.0.0":                    KindVersioned,
-		"pkg:npm/%40bable/core@1.0.0":                     "",
+		"pkg:npm/%40bable/core@1.0.0":                     KindScope,
+		"pkg:npm/%40type/node@1.0.0":                      KindScope,
+		"pkg:npm/%40tpyes/react@1.0.0":                    KindScope,
+		"pkg:npm/%40angulaar/core@1.0.0":                  KindScope,
+		"pkg:npm/lodash-4@1.0.0":                          KindVersioned,
+		"pkg:npm/axios-v1@1.0.0":                          KindVersioned,
+		"pkg:npm/react_18@1.0.0":                          KindVersioned,
 		"pkg:npm/%40typescript_eslint/parser@1":           KindSeparator,
 		"pkg:npm/%40typescript-esllnt/parser@1":           KindHomoglyph,
 		"pkg:npm/mongose@1.0.0":                           KindTypo,
@@ -42,7 +48,8 @@ func TestCheckAttacks(t *testing.T) {
 		"pkg:cargo/serde-json@1.0.0":                      KindSeparator,
 		"pkg:gem/atlas-client@1.0.0":                      "",
 		"pkg:gem/rest_client@1.0.0":                       KindSeparator,
-		"pkg:golang/github.com/boltdb-go/bolt@1":          "",
+		"pkg:golang/github.com/boltdb-go/bolt@1":          KindScope,
+		"pkg:golang/github.com/golang-sirupsen/logrus@v1": KindScope,
 		"pkg:golang/github.com/shopsprint/decimal@v1.3.3": KindTypo,
 	} {
 		got := ""
@@ -68,6 +75,7 @@ func TestCheckHonest(t *testing.T) {
 		"pkg:npm/lodash.merge@4", "pkg:npm/chalk@5", "pkg:npm/nanoid@3", "pkg:npm/webpack5@1", "pkg:npm/%40babel/corejs@1", "pkg:npm/moment-timezone@1",
 		"pkg:pypi/Flask@2", "pkg:pypi/Pillow@9", "pkg:pypi/typing_extensions@4", "pkg:cargo/rand_chacha@0.3", "pkg:gem/activejob@7",
 		"pkg:golang/github.com/gin-gonic/gin@v1.9.0", "pkg:golang/golang.org/x/tools@v0.1.0", "pkg:deb/debian/requests@1",
+		"pkg:golang/github.com/aws/aws-sdk-go-v2@v1.0.0", "pkg:npm/%40aws-cdk/aws-s3@1.0.0", "pkg:npm/%40remotion/player@4.0.0", "pkg:npm/aws-cdk@2.0.0", "pkg:npm/webpack-5-x@1",
 	} {
 		if risks := x.Check(release(t, purl), true); len(risks) > 0 {
 			t.Errorf("%s: %+v", purl, risks)
