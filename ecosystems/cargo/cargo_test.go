@@ -161,6 +161,23 @@ func TestIndexPath(t *testing.T) {
 	}
 }
 
+// What stands for the public registry may be one of the user's registries: then
+// the public one is not asked.
+func TestReplaceWithRegistry(t *testing.T) {
+	home := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(home, ".cargo"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "[registries.corp]\nindex='sparse+https://crates.corp.example/index/'\n[source.crates-io]\nreplace-with='corp'\n"
+	if err := os.WriteFile(filepath.Join(home, ".cargo", "config.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := ConfigFromEnv(func(string) string { return "" }, nil, home)
+	if err != nil || cfg.Default != "https://crates.corp.example/index/" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+}
+
 func TestConfigFromEnv(t *testing.T) {
 	home := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(home, ".cargo"), 0o700); err != nil {

@@ -94,10 +94,13 @@ func ConfigFromEnv(getenv func(string) string, environ []string, home string) (C
 	}
 	// Source replacement is followed one step at a time; a circle is an error.
 	next := source.Source["crates-io"].ReplaceWith
-	for range len(source.Source) {
+	for range len(source.Source) + 1 {
 		s := source.Source[next]
 		if next == "" {
 			break
+		}
+		if own, ok := cfg.Registries[next]; ok && s.Registry == "" {
+			cfg.Default = own // one of [registries], which has an index of its own
 		}
 		if s.Registry != "" {
 			clean, err := sparse(s.Registry)

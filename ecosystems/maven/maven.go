@@ -173,7 +173,6 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if e, ok := adapter.Elsewhere(c, "a Maven repository"); ok {
 		return one(e)
 	}
-
 	repos, ok := a.Config.candidates(registry(c))
 	if !ok {
 		e := adapter.Refuted(trust.CheckSource, r, whole, trust.ReasonForeignSource, "the source names the repository %s, which the user's Maven settings do not have", registry(c))

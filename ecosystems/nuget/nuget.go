@@ -102,7 +102,6 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if e, ok := adapter.Elsewhere(c, "a NuGet source"); ok {
 		return one(e)
 	}
-
 	sources, ok := a.Config.candidates(registry(c), r.Package.Name)
 	if !ok {
 		what := "names the source " + registry(c) + ", which the user's NuGet.Config does not have"

@@ -3,8 +3,13 @@ package pypi
 import (
 	"bufio"
 	"bytes"
+	"fmt"
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 
 	"github.com/headgate/headgate/ecosystems/upstream"
 )
@@ -26,13 +31,17 @@ type Config struct {
 	Credentials upstream.Scopes
 }
 
-// ConfigFromEnv reads pip.conf of the user (PIP_CONFIG_FILE,
+// ConfigFromEnv reads uv.toml of the user (UV_CONFIG_FILE,
+// $XDG_CONFIG_HOME/uv/uv.toml), pip.conf of the user (PIP_CONFIG_FILE,
 // $XDG_CONFIG_HOME/pip/pip.conf, ~/.pip/pip.conf) and PIP_INDEX_URL,
-// PIP_EXTRA_INDEX_URL, UV_DEFAULT_INDEX, UV_INDEX_URL, UV_INDEX. The scanned
-// tree's files are never read.
+// PIP_EXTRA_INDEX_URL, UV_DEFAULT_INDEX, UV_INDEX_URL, UV_INDEX. Names of uv's
+// indexes have their UV_INDEX_<NAME>_USERNAME and _PASSWORD. The scanned tree's
+// files are never read.
 func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
-	var index string
-	var extra []string
+	index, extra, err := readUV(getenv, home)
+	if err != nil {
+		return Config{}, err
+	}
 	files := []string{getenv("PIP_CONFIG_FILE")}
 	if files[0] == "" {
 		files = nil
@@ -62,7 +71,7 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 	for _, k := range []string{"PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX"} {
 		for v := range strings.FieldsSeq(getenv(k)) {
 			if name, u, ok := strings.Cut(v, "="); ok && !strings.Contains(name, ":") {
-				v = u // uv's NAME=URL
+				v = withCredentials(getenv, name, u) // uv's NAME=URL
 			}
 			extra = append(extra, v)
 		}
@@ -71,7 +80,6 @@ func ConfigFromEnv(getenv func(string) string, home string) (Config, error) {
 		index = DefaultIndex
 	}
 	cfg := Config{}
-	var err error
 	if cfg.Index, err = cfg.registry(index); err != nil {
 		return Config{}, err
 	}
@@ -92,6 +100,76 @@ func (c *Config) registry(s string) (string, error) {
 	u, creds, err := upstream.RegistryURL(s, whose)
 	c.Credentials = append(c.Credentials, creds...)
 	return u, err
+}
+
+// mirrors reports whether an index stands for the public one.
+func (c Config) mirrors(index string) bool { return index == c.Index }
+
+// readUV reads the user's uv.toml: the default index, and the others.
+func readUV(getenv func(string) string, home string) (index string, extra []string, err error) {
+	file := getenv("UV_CONFIG_FILE")
+	if file == "" {
+		dir := getenv("XDG_CONFIG_HOME")
+		switch {
+		case dir != "":
+		case home != "":
+			dir = filepath.Join(home, ".config")
+		default:
+			return "", nil, nil
+		}
+		file = filepath.Join(dir, "uv", "uv.toml")
+	}
+	const name = "the user's uv configuration"
+	b, err := upstream.ReadUserFile(file, MaxConfigFile, name)
+	if err != nil || b == nil {
+		return "", nil, err
+	}
+	type urls struct {
+		IndexURL string   `toml:"index-url"`
+		Extra    []string `toml:"extra-index-url"`
+	}
+	var doc struct {
+		urls
+		Pip     urls `toml:"pip"`
+		Indexes []struct {
+			Name    string `toml:"name"`
+			URL     string `toml:"url"`
+			Default bool   `toml:"default"`
+		} `toml:"index"`
+	}
+	if _, err := toml.Decode(string(b), &doc); err != nil {
+		return "", nil, fmt.Errorf("%s cannot be read: %w", name, err)
+	}
+	for _, u := range []urls{doc.Pip, doc.urls} {
+		if u.IndexURL != "" {
+			index = u.IndexURL
+		}
+		extra = append(extra, u.Extra...)
+	}
+	for _, i := range doc.Indexes {
+		u := withCredentials(getenv, i.Name, i.URL)
+		if i.Default {
+			index = u
+		} else {
+			extra = append(extra, u)
+		}
+	}
+	return index, extra, nil
+}
+
+var notEnv = regexp.MustCompile(`[^A-Z0-9]`)
+
+// withCredentials puts the credentials that the environment has for one of uv's
+// indexes into its URL, from where they go to its host alone.
+func withCredentials(getenv func(string) string, name, u string) string {
+	key := "UV_INDEX_" + notEnv.ReplaceAllString(strings.ToUpper(name), "_")
+	user, password := getenv(key+"_USERNAME"), getenv(key+"_PASSWORD")
+	p, err := url.Parse(u)
+	if name == "" || user == "" && password == "" || err != nil || p.User != nil {
+		return u
+	}
+	p.User = url.UserPassword(user, password)
+	return p.String()
 }
 
 // readPipConf reads index-url and extra-index-url of the sections that apply to

@@ -176,15 +176,19 @@ func (p publisher) agrees(s trust.Signer, slsa bool) error {
 const googleIssuer = "https://accounts.google.com"
 
 // expected says whether the signer is one of those that the lock file itself
-// expects (PEP 751, attestation-identities). None expected means no demand.
-func expected(want []map[string]string, s trust.Signer) error {
+// expects (PEP 751, attestation-identities). None expected means no demand. Of
+// build provenance the repository is expected, and not the workflow: see agrees.
+func expected(want []map[string]string, s trust.Signer, slsa bool) error {
 	if len(want) == 0 {
 		return nil
 	}
 	ok := slices.ContainsFunc(want, func(w map[string]string) bool {
 		file := w["workflow_filepath"]
 		p := publisher{Kind: w["kind"], Repository: w["repository"], Workflow: w["workflow"], Filepath: file, Email: w["email"]}
-		return p.agrees(s, false) == nil
+		if env := w["environment"]; env != "" && s.Environment != "" && env != s.Environment {
+			return false
+		}
+		return p.agrees(s, slsa) == nil
 	})
 	if !ok {
 		return trust.Failure(trust.ReasonUntrustedSigner, "the lock file expects other attestation identities than %s", s)

@@ -177,7 +177,7 @@ func (a *Adapter) file(ctx context.Context, req adapter.Request, index, pageURL 
 	if locked.Name == "" {
 		locked.Name = f.Name
 	}
-	if locked.URL != "" && !sameFile(locked.URL, f.URL) {
+	if locked.URL != "" && !sameFile(locked.URL, f.URL) && !(publicFile(locked.URL, f.Name) && a.cfg.mirrors(index)) {
 		e := adapter.Refuted(trust.CheckSource, r, locked, trust.ReasonForeignSource, "the lock file takes the file from %s, the index serves it from %s", locked.URL, f.URL)
 		e.Remedy = "restore the lock file's URL, or add the index that serves it to pip.conf"
 		es = append(es, e)
@@ -217,6 +217,17 @@ func sameFile(a, b string) bool {
 	ua, errA := url.Parse(a)
 	ub, errB := url.Parse(b)
 	return errA == nil && errB == nil && ua.Scheme == ub.Scheme && ua.Host == ub.Host && ua.Path == ub.Path
+}
+
+// fileHost is where the public index serves its files from.
+const fileHost = "files.pythonhosted.org"
+
+// publicFile reports whether a URL is that of a file of the public index. A lock
+// file that was written without the user's mirror names it; its digest is
+// compared with the mirror's like any other.
+func publicFile(s, name string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "https" && u.Host == fileHost && u.User == nil && path.Base(u.Path) == name
 }
 
 // attestations asks for the file's provenance and verifies every attestation.
@@ -291,8 +302,9 @@ func verify(v *sigstore.Verifier, check trust.Check, att attestation, r trust.Re
 		return trust.Evidence{Check: check, Outcome: o, Release: r, Artifact: subject, Reason: reason, Detail: err.Error()}
 	}
 	signer := got.Signer()
-	if err = att.publisher.agrees(signer, check == trust.CheckProvenance); err == nil && check == trust.CheckPublish {
-		err = expected(expect, signer)
+	slsa := check == trust.CheckProvenance
+	if err = att.publisher.agrees(signer, slsa); err == nil {
+		err = expected(expect, signer, slsa)
 	}
 	if err != nil {
 		e := adapter.Unverified(check, r, subject, err)

@@ -75,6 +75,8 @@ type index struct {
 	served     string // bytes that the index states the digest of
 	base       string
 	provenance string // overrides the page's URL of the provenance
+	workflow   sigstoretest.Workflow
+	person     *sigstoretest.Identity // signs in place of the workflow
 }
 
 func newIndex(t testing.TB, now time.Time) *index {
@@ -92,10 +94,14 @@ func (x *index) handler(t testing.TB) http.Handler {
 	for _, typ := range x.types {
 		var predicate any
 		if typ == sigstore.PredicateProvenance1 {
-			predicate = sigstoretest.Workflow{}.Provenance1()
+			predicate = x.workflow.Provenance1()
 		}
 		statement := sigstoretest.Statement(typ, predicate, sigstoretest.SubjectOf(x.subject, []byte(x.signed)))
-		atts = append(atts, pep740(t, x.signer.Bundle(sigstoretest.Options{Statement: statement, Fault: x.fault})))
+		id := x.workflow.Identity()
+		if x.person != nil {
+			id = *x.person
+		}
+		atts = append(atts, pep740(t, x.signer.Bundle(sigstoretest.Options{Statement: statement, Fault: x.fault, Identity: id})))
 	}
 	mux.HandleFunc("/simple/acme-widget/", func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.Header.Get("Accept"), "application/vnd.pypi.simple.v1+json") {

@@ -53,7 +53,6 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if e, ok := adapter.Elsewhere(c, "a gem server"); ok {
 		return one(e)
 	}
-
 	source, ok := a.cfg.source(c.Registry)
 	if !ok {
 		e := adapter.Refuted(trust.CheckSource, r, locked, trust.ReasonForeignSource, "the lock file names the source %s, which the user's gem configuration does not have", c.Registry)

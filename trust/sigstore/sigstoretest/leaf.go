@@ -28,7 +28,7 @@ type Identity struct {
 // Workflow describes a run of GitHub Actions. Empty fields get defaults that
 // agree with each other.
 type Workflow struct {
-	Issuer      string // default GitHub Actions
+	Issuer      string // default GitHub Actions; that of GitLab makes it a pipeline there
 	Repository  string // owner/name, default acme/widget
 	Path        string // default .github/workflows/release.yml
 	Ref         string // default refs/tags/v1.0.0
@@ -70,13 +70,29 @@ func (f Workflow) SAN() string {
 	if f.Builder != "" {
 		return f.Builder
 	}
-	return "https://github.com/" + f.Repository + "/" + f.Path + "@" + f.Ref
+	return f.config()
+}
+
+// repository is the URL of the repository, on the issuer's own forge.
+func (f Workflow) repository() string {
+	if f.Issuer == trust.GitLabIssuer {
+		return trust.GitLabIssuer + "/" + f.Repository
+	}
+	return "https://github.com/" + f.Repository
+}
+
+// config is the URI of the top-level workflow.
+func (f Workflow) config() string {
+	if f.Issuer == trust.GitLabIssuer {
+		return f.repository() + "//" + f.Path + "@" + f.Ref
+	}
+	return f.repository() + "/" + f.Path + "@" + f.Ref
 }
 
 // Identity is the identity that Fulcio would certify.
 func (f Workflow) Identity() Identity {
 	f = f.Defaults()
-	repo := "https://github.com/" + f.Repository
+	repo := f.repository()
 	owner := repo
 	for i := len(owner) - 1; i >= 0; i-- {
 		if owner[i] == '/' {
@@ -84,11 +100,14 @@ func (f Workflow) Identity() Identity {
 			break
 		}
 	}
-	ext := map[int]string{1: f.Issuer, 2: f.Trigger, 3: f.Commit, 4: "release", 5: f.Repository, 6: f.Ref}
+	ext := map[int]string{1: f.Issuer}
+	if f.Issuer != trust.GitLabIssuer { // which has never had the others
+		maps.Copy(ext, map[int]string{2: f.Trigger, 3: f.Commit, 4: "release", 5: f.Repository, 6: f.Ref})
+	}
 	if !f.Legacy {
 		maps.Copy(ext, map[int]string{
 			8: f.Issuer, 9: f.SAN(), 10: f.Commit, 11: f.Runner, 12: repo, 13: f.Commit, 14: f.Ref, 15: f.RepoID, 16: owner, 17: f.OwnerID,
-			18: repo + "/" + f.Path + "@" + f.Ref, 19: f.Commit, 20: f.Trigger, 21: repo + "/actions/runs/42/attempts/1", 22: "public",
+			18: f.config(), 19: f.Commit, 20: f.Trigger, 21: repo + "/actions/runs/42/attempts/1", 22: "public",
 			24: "repo:" + f.Repository + ":ref:" + f.Ref,
 		})
 		if f.Environment != "" {
