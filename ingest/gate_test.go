@@ -332,7 +332,23 @@ func TestOnlyNewIsJudged(t *testing.T) {
 	}
 }
 
-func TestOneReleaseAtManyPlacesIsAskedOnce(t *testing.T) {
+// What an inventory lost stops the change, however good the rest is.
+func TestThreat055LostCoverage(t *testing.T) {
+	for _, code := range []sbom.ProblemCode{sbom.ProblemUnparsable, sbom.ProblemNoLock, sbom.ProblemSkipped, sbom.ProblemUnsupported, sbom.ProblemConflict} {
+		inv := inventory(comp(t, "pkg:npm/a@1.0.0"))
+		g := gate(t, &registry{}, &memory{})
+		if r := check(t, g, ingest.Request{Inventory: inv}); r.ExitCode != ingest.ExitAllowed {
+			t.Fatalf("whole: exit code %d", r.ExitCode)
+		}
+		inv.Problems = []sbom.Problem{{Code: code, Detail: "could not be read", Location: trust.Location{Path: "sub/package-lock.json"}}}
+		r := check(t, g, ingest.Request{Inventory: inv})
+		if r.ExitCode != ingest.ExitStopped || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Message, "sub/package-lock.json") {
+			t.Errorf("%s: exit code %d, %+v", code, r.ExitCode, r.Findings)
+		}
+	}
+}
+
+func TestThreat125OneReleaseAtManyPlacesIsAskedOnce(t *testing.T) {
 	a := &registry{}
 	var cs []sbom.Component
 	for i := range 8 {

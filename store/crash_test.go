@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,6 +234,54 @@ func TestThreat128FailedAndFailedButPersisted(t *testing.T) {
 				}
 				check(t, s)
 			})
+		}
+	}
+}
+
+// Power is cut at any point after a revocation was confirmed: what reached the disk
+// later is lost in part or in whole, the revocation never is, and what is left is sound.
+func TestThreat127PowerCut(t *testing.T) {
+	ctx := t.Context()
+	s := openAt(t, prepare(t, "record"), Options{})
+	// Nothing may move into the main file meanwhile: the cut is in the journal.
+	mustExec(t, s.w, "PRAGMA wal_autocheckpoint = 0")
+	if err := operations["revoke"](ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	confirmed := len(read(t, s.Path()+"-wal"))
+	if err := operations["record"](ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	main, wal := read(t, s.Path()), read(t, s.Path()+"-wal")
+	if confirmed == 0 || len(wal) <= confirmed {
+		t.Fatalf("the journal has %d bytes, %d when the revocation was confirmed", len(wal), confirmed)
+	}
+	cuts := []int{confirmed, confirmed + 1, confirmed + 24 + 4096, len(wal) - 1, len(wal)}
+	for i := 1; i < 8; i++ {
+		cuts = append(cuts, confirmed+(len(wal)-confirmed)*i/8)
+	}
+	for _, cut := range cuts {
+		for _, torn := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "trust.db")
+			left := slices.Clone(wal[:cut])
+			if torn && cut > confirmed {
+				left[cut-1] ^= 0xff // the last sector is half written
+			}
+			if err := errors.Join(os.WriteFile(path, main, 0o600), os.WriteFile(path+"-wal", left, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			after := openAt(t, path, Options{})
+			check(t, after)
+			as, err := after.Acceptances(ctx, AcceptanceFilter{Identity: workflow("org", "repo").ID()})
+			if err != nil || len(as) == 0 {
+				t.Fatalf("cut at %d: %d acceptances, %v", cut, len(as), err)
+			}
+			for _, a := range as {
+				if a.Revoked == nil {
+					t.Fatalf("cut at %d of %d, torn %v: the revoked signer is back", cut, len(wal), torn)
+				}
+			}
+			after.Close()
 		}
 	}
 }

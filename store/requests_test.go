@@ -393,10 +393,17 @@ func heldCommit(r trust.Release, verdict trust.Verdict, signer trust.Signer, rul
 	return Commit{Run: Run{Command: "check", Verdict: verdict}, Decisions: []Decision{d}}
 }
 
-// TestRequestsReopenAndExpire: a run that stops a release on other evidence opens
+// otherBytes has the run judge other bytes under the same version.
+func otherBytes(c Commit) Commit {
+	d := &c.Decisions[0]
+	d.Artifacts = []trust.Artifact{{Name: d.Artifacts[0].Name, Digests: trust.Digests{trust.DigestOf(trust.SHA256, bytes.Repeat([]byte{7}, 32))}}}
+	return c
+}
+
+// TestThreat064RequestsReopenAndExpire: a run that stops a release on other evidence opens
 // what was asked for or approved again; the same evidence does not; approvals that
 // have ended end the request.
-func TestRequestsReopenAndExpire(t *testing.T) {
+func TestThreat064RequestsReopenAndExpire(t *testing.T) {
 	ctx := t.Context()
 	r := release(t, "pkg:npm/z@1.0.0")
 	mine, other := workflow("org", "repo"), workflow("org", "other")
@@ -414,6 +421,8 @@ func TestRequestsReopenAndExpire(t *testing.T) {
 		{"undecided", true, heldCommit(r, trust.Undecided, other), 0, RequestApproved, ""},
 		{"approved, other evidence", true, heldCommit(r, trust.Hold, other, "cooldown"), 0, RequestReopened, "evidence"},
 		{"open, other evidence", false, heldCommit(r, trust.Hold, other, "cooldown"), 0, RequestReopened, "evidence"},
+		{"approved, other bytes", true, otherBytes(heldCommit(r, trust.Hold, mine, "cooldown")), 0, RequestReopened, "other bytes"},
+		{"open, other bytes", false, otherBytes(heldCommit(r, trust.Hold, mine, "cooldown")), 0, RequestReopened, "other bytes"},
 		{"approved, one more rule", true, heldCommit(r, trust.Hold, mine, "cooldown", "new-package"), 0, RequestReopened, "new-package"},
 		{"approved, blocked", true, heldCommit(r, trust.Block, mine, "malware"), 0, RequestReopened, "blocked"},
 		{"another release", true, heldCommit(release(t, "pkg:npm/z@1.0.1"), trust.Hold, other, "cooldown"), 0, RequestApproved, ""},

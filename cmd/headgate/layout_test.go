@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/pem"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -190,5 +191,74 @@ func TestPackagesAreDocumented(t *testing.T) {
 		if !regexp.MustCompile(`^(Package|Command) \w`).MatchString(docs[dir]) {
 			t.Errorf("%s has no package comment", dir)
 		}
+	}
+}
+
+// The way in is not the scanner: what CI runs is pinned by commit, the build leaves
+// no trace of the machine, and headgate gates its own dependencies.
+func TestThreat134OwnSupplyChain(t *testing.T) {
+	files, err := filepath.Glob("../../.github/workflows/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no workflows: %v", err)
+	}
+	uses := regexp.MustCompile(`(?m)^\s*-?\s*uses:\s*(\S+)`)
+	pinned := regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40}$`)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range uses.FindAllStringSubmatch(string(b), -1) {
+			if !pinned.MatchString(m[1]) {
+				t.Errorf("%s: %s is not pinned by a commit", f, m[1])
+			}
+		}
+		if !strings.Contains(string(b), "permissions:") {
+			t.Errorf("%s: the token's permissions are not narrowed", f)
+		}
+	}
+	b, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"build: ; $(GO) build -trimpath", "run: build ; ./bin/headgate check go.mod"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the Makefile lacks %q", want)
+		}
+	}
+	if !regexp.MustCompile(`(?m)^ci:.* run\b`).Match(b) {
+		t.Error("make ci does not gate the project's own go.mod")
+	}
+}
+
+// Tests pass ten years from now: no certificate, key or signed document that ends
+// is committed for them; they are made when a test runs.
+func TestThreat135NothingCommittedExpires(t *testing.T) {
+	err := filepath.WalkDir("../..", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "bin" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.Contains(filepath.ToSlash(p), "/testdata/") && !strings.HasSuffix(p, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+			if len(block.Bytes) > 64 {
+				t.Errorf("%s: a committed %s", p, block.Type)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

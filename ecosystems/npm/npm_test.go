@@ -167,8 +167,29 @@ func TestThreat018TrustedPublisherFlag(t *testing.T) {
 	}
 }
 
-// TestThreat020Duplicates and TestThreat051: two attestations of one type, one bad.
-func TestThreat020Duplicates(t *testing.T) {
+// A registry whose releases carry keyless attestations alone is not "nothing to
+// audit": what was looked for is said, and what is there counts.
+func TestThreat061KeylessOnly(t *testing.T) {
+	g, a := setup(t, nil)
+	g.add(release{name: "a", version: "1.0.0", attest: true, unsigned: true})
+	res := g.collect(a, component(t, "a", "1.0.0", sri([]byte("a@1.0.0")), ""), 0)
+	expect(t, res, trust.CheckProvenance, trust.Verified, "")
+	looked := false
+	for _, e := range res.Evidence {
+		if e.Check == trust.CheckRegistrySig {
+			looked = true
+			if e.Outcome == trust.Verified || e.Detail == "" {
+				t.Errorf("the signature that is not there: %s, %q", e.Outcome, e.Detail)
+			}
+		}
+	}
+	if !looked {
+		t.Error("it is not said that a registry signature was looked for")
+	}
+}
+
+// Two attestations of one type, one bad: the last one does not win.
+func TestThreat051DuplicatesOfOneType(t *testing.T) {
 	for i, c := range []trust.Check{trust.CheckPublish, trust.CheckProvenance} {
 		g, a := setup(t, nil)
 		g.add(release{name: "a", version: "1.0.0", attest: true, edit: func(_ obj, doc *[]any) { *doc = append(*doc, (*doc)[i]) }})
