@@ -186,25 +186,19 @@ func (j *sbomSigners) image(ctx context.Context, source string) (*sbom.Inventory
 
 // attestedSBOMs are the attestations beside an image that say to hold an SBOM.
 func attestedSBOMs(ctx context.Context, im *signing.Image) (docs []verification.Document, types []string, err error) {
-	attached, err := im.Bundles(ctx)
+	attached, err := im.Signatures(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, a := range attached {
-		c, err := sigstore.Peek(a.Data, false)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", a.Name, err)
-		}
-		if c.Payload == nil {
-			continue
-		}
-		st, err := sigstore.ParseStatement(c.Payload)
+		d := verification.Document{Name: a.Name, Data: a.Data, MediaType: a.MediaType, Annotations: a.Annotations}
+		kind, err := verification.ClaimedType(d)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
 		// The type is not verified yet; that of the verified statement must be one of these.
-		if strings.HasPrefix(st.PredicateType, verification.PredicateCycloneDX) || strings.HasPrefix(st.PredicateType, verification.PredicateSPDX) {
-			docs, types = append(docs, verification.Document{Name: a.Name, Data: a.Data}), append(types, st.PredicateType)
+		if strings.HasPrefix(kind, verification.PredicateCycloneDX) || strings.HasPrefix(kind, verification.PredicateSPDX) {
+			docs, types = append(docs, d), append(types, kind)
 		}
 	}
 	return docs, types, nil

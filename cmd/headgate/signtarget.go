@@ -65,12 +65,12 @@ func (c *Command) verifyImage(ctx context.Context, t signTarget, o *options, v *
 		return nil, trust.Digest{}, err
 	}
 	if len(docs) == 0 {
-		attached, err := im.Bundles(ctx)
+		attached, err := im.Signatures(ctx)
 		if err != nil {
 			return nil, trust.Digest{}, err
 		}
 		for _, a := range attached {
-			docs = append(docs, verification.Document{Name: a.Name, Data: a.Data})
+			docs = append(docs, verification.Document{Name: a.Name, Data: a.Data, MediaType: a.MediaType, Annotations: a.Annotations})
 		}
 	}
 	rs, err := verification.Verify(verification.DigestArtifact(im.Name, trust.Digests{im.Digest}), docs, x)

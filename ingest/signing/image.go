@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,7 +19,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/headgate/headgate/trust"
-	"github.com/headgate/headgate/trust/sigstore"
 )
 
 // Types of the manifest that carries a bundle, as cosign writes and finds it.
@@ -192,100 +189,4 @@ func (im *Image) Attach(_ context.Context, bundle []byte, predicateType string, 
 		return "", registryError("attaching the signature", err)
 	}
 	return target.String(), nil
-}
-
-// Attached is a bundle that lies beside an image.
-type Attached struct {
-	Name string
-	Data []byte
-}
-
-// Bundles returns the Sigstore bundles beside the image. What refers to it and is
-// no bundle is passed over; a bundle that cannot be read is an error, as
-// it may be the one that fails.
-func (im *Image) Bundles(context.Context) ([]Attached, error) {
-	if im.lay != nil {
-		return im.layoutBundles()
-	}
-	idx, err := remote.Referrers(im.ref, im.opts...)
-	if err != nil {
-		return nil, registryError("looking for signatures of "+im.Name, err)
-	}
-	m, err := idx.IndexManifest()
-	if err != nil {
-		return nil, trust.Undecidable(trust.ReasonMalformed, "looking for signatures of %s: %w", im.Name, err)
-	}
-	if len(m.Manifests) > MaxReferrers {
-		return nil, trust.Undecidable(trust.ReasonTooLarge, "%d documents refer to %s, more than %d", len(m.Manifests), im.Name, MaxReferrers)
-	}
-	var out []Attached
-	for _, d := range m.Manifests {
-		// Some registries list the type of the empty configuration instead.
-		if !strings.HasPrefix(d.ArtifactType, bundleTypePrefix) && d.ArtifactType != emptyMediaType && d.ArtifactType != "" {
-			continue
-		}
-		ref := im.ref.Context().Digest(d.Digest.String())
-		man, err := remote.Get(ref, im.opts...)
-		if err != nil {
-			return nil, registryError("reading a signature of "+im.Name, err)
-		}
-		a, err := im.fromManifest(ref.String(), man.Manifest, func(l v1.Descriptor) ([]byte, error) {
-			layer, err := remote.Layer(im.ref.Context().Digest(l.Digest.String()), im.opts...)
-			if err != nil {
-				return nil, registryError("reading a signature of "+im.Name, err)
-			}
-			r, err := layer.Compressed()
-			if err != nil {
-				return nil, registryError("reading a signature of "+im.Name, err)
-			}
-			defer r.Close()
-			b, err := io.ReadAll(io.LimitReader(r, sigstore.MaxBundle+1))
-			if err != nil {
-				return nil, registryError("reading a signature of "+im.Name, err)
-			}
-			return b, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a...)
-	}
-	return out, nil
-}
-
-// fromManifest takes the bundles out of a manifest that refers to the image. What
-// refers to another image proves nothing about this one and is passed over.
-func (im *Image) fromManifest(where string, raw []byte, blob func(v1.Descriptor) ([]byte, error)) ([]Attached, error) {
-	if len(raw) > MaxManifest {
-		return nil, trust.Undecidable(trust.ReasonTooLarge, "%s has more than %d bytes", where, MaxManifest)
-	}
-	var m v1.Manifest
-	if _, err := sigstore.CheckJSON(raw); err != nil {
-		return nil, trust.Undecidable(trust.ReasonMalformed, "reading %s: %w", where, err)
-	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, trust.Undecidable(trust.ReasonMalformed, "reading %s: %w", where, err)
-	}
-	if m.Subject == nil || m.Subject.Digest != im.desc.Digest {
-		return nil, nil
-	}
-	var out []Attached
-	for _, l := range m.Layers {
-		if !strings.HasPrefix(string(l.MediaType), bundleTypePrefix) {
-			continue
-		}
-		if l.Size > sigstore.MaxBundle || len(out) >= MaxReferrers {
-			return nil, trust.Undecidable(trust.ReasonTooLarge, "%s holds a bundle of %d bytes, more than %d", where, l.Size, sigstore.MaxBundle)
-		}
-		b, err := blob(l)
-		if err != nil {
-			return nil, err
-		}
-		h, _, err := v1.SHA256(bytes.NewReader(b))
-		if err != nil || h != l.Digest {
-			return nil, trust.Failure(trust.ReasonWrongDigest, "the bundle of %s is not the one that its manifest names", where)
-		}
-		out = append(out, Attached{Name: where, Data: b})
-	}
-	return out, nil
 }

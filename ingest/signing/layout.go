@@ -197,7 +197,7 @@ func OpenLayout(where string, archive bool) (*Image, error) {
 	}
 	var found []v1.Descriptor
 	for _, d := range m.Manifests {
-		if strings.HasPrefix(d.ArtifactType, bundleTypePrefix) || digest != "" && d.Digest.String() != "sha256:"+digest {
+		if strings.HasPrefix(d.ArtifactType, bundleTypePrefix) || strings.HasPrefix(d.ArtifactType, cosignArtifacts) || attachedByName(d) || digest != "" && d.Digest.String() != "sha256:"+digest {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(o v1.Descriptor) bool { return o.Digest == d.Digest }) {
@@ -240,32 +240,4 @@ func appendToLayout(l layout, d v1.Descriptor, files map[string][]byte) error {
 	}
 	files[indexName] = b
 	return l.write(files)
-}
-
-func (im *Image) layoutBundles() ([]Attached, error) {
-	m, err := readIndex(im.lay)
-	if err != nil {
-		return nil, err
-	}
-	if len(m.Manifests) > MaxReferrers {
-		return nil, trust.Undecidable(trust.ReasonTooLarge, "the layout holds %d manifests, more than %d", len(m.Manifests), MaxReferrers)
-	}
-	var out []Attached
-	for _, d := range m.Manifests {
-		if !strings.HasPrefix(d.ArtifactType, bundleTypePrefix) {
-			continue
-		}
-		raw, err := blobOf(im.lay, d, MaxManifest)
-		if err != nil {
-			return nil, err
-		}
-		a, err := im.fromManifest(im.Name+"@"+d.Digest.String(), raw, func(l v1.Descriptor) ([]byte, error) {
-			return blobOf(im.lay, l, sigstore.MaxBundle)
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a...)
-	}
-	return out, nil
 }

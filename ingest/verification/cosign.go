@@ -39,22 +39,34 @@ func certificateOf(b []byte) (*x509.Certificate, error) {
 	return c, nil
 }
 
+// cosignParts is a signature as cosign before version 3 keeps it: in a file
+// (FormatCosign), or in the annotations of an image's signature.
+type cosignParts struct {
+	signature   []byte // or the whole DSSE envelope
+	certificate []byte // PEM; a public key or nothing for signatures by keys
+	log         *cosignLog
+	timestamp   []byte // RFC 3161
+}
+
+// cosignLog is an entry of log v1 with its promise, as cosign writes it.
+type cosignLog struct {
+	SET     string `json:"SignedEntryTimestamp"`
+	Payload struct {
+		Body  string `json:"body"`
+		Time  int64  `json:"integratedTime"`
+		Index int64  `json:"logIndex"`
+		LogID string `json:"logID"`
+	} `json:"Payload"`
+}
+
 // fromCosign writes a bundle of cosign before version 3 as a Sigstore bundle
 // v0.1, so that one verifier compares its log entry with signature, key and
 // digest. Nothing is verified here.
 func (t *target) fromCosign(d Document) ([]byte, error) {
 	var old struct {
-		Signature string `json:"base64Signature"`
-		Cert      string `json:"cert"`
-		Rekor     *struct {
-			SET     string `json:"SignedEntryTimestamp"`
-			Payload struct {
-				Body  string `json:"body"`
-				Time  int64  `json:"integratedTime"`
-				Index int64  `json:"logIndex"`
-				LogID string `json:"logID"`
-			} `json:"Payload"`
-		} `json:"rekorBundle"`
+		Signature string     `json:"base64Signature"`
+		Cert      string     `json:"cert"`
+		Rekor     *cosignLog `json:"rekorBundle"`
 	}
 	if err := strictjson.Unmarshal(d.Data, &old); err != nil {
 		return nil, malformed("reading the cosign bundle: %w", err)
@@ -66,15 +78,20 @@ func (t *target) fromCosign(d Document) ([]byte, error) {
 	if d.Signature != nil && !bytes.Equal(bareBytes(d.Signature), sig) {
 		return nil, trust.Failure(trust.ReasonBadSignature, "the bundle holds another signature than the one that was given")
 	}
-	material := object{}
-	certText := []byte(old.Cert)
+	p := cosignParts{signature: sig, certificate: []byte(old.Cert), log: old.Rekor}
 	if raw, err := base64.StdEncoding.DecodeString(old.Cert); err == nil {
-		certText = raw
+		p.certificate = raw
 	}
-	block, _ := pem.Decode(certText)
+	return t.assemble(p, d)
+}
+
+// assemble writes the parts as a Sigstore bundle v0.1.
+func (t *target) assemble(p cosignParts, d Document) ([]byte, error) {
+	material := object{}
+	block, _ := pem.Decode(p.certificate)
 	switch {
 	case block != nil && block.Type == "CERTIFICATE":
-		c, err := certificateOf(certText)
+		c, err := certificateOf(p.certificate)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +101,7 @@ func (t *target) fromCosign(d Document) ([]byte, error) {
 			}
 		}
 		material["x509CertificateChain"] = object{"certificates": []any{object{"rawBytes": c.Raw}}}
-	case len(bytes.TrimSpace(certText)) == 0 || block != nil && block.Type == "PUBLIC KEY":
+	case len(bytes.TrimSpace(p.certificate)) == 0 || block != nil && block.Type == "PUBLIC KEY":
 		if d.Certificate != nil {
 			return nil, trust.Failure(trust.ReasonUntrustedSigner, "the bundle is signed with a key, a certificate was given")
 		}
@@ -92,47 +109,58 @@ func (t *target) fromCosign(d Document) ([]byte, error) {
 	default:
 		return nil, malformed("reading the cosign bundle: neither certificate nor public key")
 	}
-	if old.Rekor != nil {
-		p := old.Rekor.Payload
-		body, err := base64.StdEncoding.Strict().DecodeString(p.Body)
-		if err != nil {
-			return nil, malformed("reading the cosign bundle: log entry: %w", err)
-		}
-		id, err := hex.DecodeString(p.LogID)
-		if err != nil {
-			return nil, malformed("reading the cosign bundle: log id: %w", err)
-		}
-		set, err := base64.StdEncoding.Strict().DecodeString(old.Rekor.SET)
-		if err != nil {
-			return nil, malformed("reading the cosign bundle: signed entry timestamp: %w", err)
-		}
-		var kind struct {
-			Kind    string `json:"kind"`
-			Version string `json:"apiVersion"`
-		}
-		if err := strictjson.Unmarshal(body, &kind); err != nil {
-			return nil, malformed("reading the cosign bundle: log entry: %w", err)
-		}
-		material["tlogEntries"] = []any{object{
-			"logIndex": strconv.FormatInt(p.Index, 10), "logId": object{"keyId": id}, "kindVersion": object{"kind": kind.Kind, "version": kind.Version},
-			"integratedTime": strconv.FormatInt(p.Time, 10), "inclusionPromise": object{"signedEntryTimestamp": set}, "canonicalizedBody": body,
-		}}
-	}
-	doc := object{"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1", "verificationMaterial": material}
-	if env, ok := envelopeIn(sig); ok {
-		doc["dsseEnvelope"] = env
-	} else {
-		ds, err := t.artifact.Digests(trust.SHA256)
+	if p.log != nil {
+		entry, err := p.log.entry()
 		if err != nil {
 			return nil, err
 		}
-		sum := ds.Get(trust.SHA256)
-		if sum.IsZero() {
-			return nil, trust.Misconfigured("a cosign bundle needs the file or its SHA-256")
-		}
-		doc["messageSignature"] = object{"messageDigest": object{"algorithm": "SHA2_256", "digest": sum.Bytes()}, "signature": sig}
+		material["tlogEntries"] = []any{entry}
 	}
+	if len(p.timestamp) > 0 {
+		material["timestampVerificationData"] = object{"rfc3161Timestamps": []any{object{"signedTimestamp": p.timestamp}}}
+	}
+	doc := object{"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1", "verificationMaterial": material}
+	if env, ok := envelopeIn(p.signature); ok {
+		doc["dsseEnvelope"] = env
+		return marshal(doc)
+	}
+	ds, err := t.artifact.Digests(trust.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	sum := ds.Get(trust.SHA256)
+	if sum.IsZero() {
+		return nil, trust.Misconfigured("a cosign bundle needs the file or its SHA-256")
+	}
+	doc["messageSignature"] = object{"messageDigest": object{"algorithm": "SHA2_256", "digest": sum.Bytes()}, "signature": p.signature}
 	return marshal(doc)
+}
+
+// entry is the log entry as bundles have it.
+func (l *cosignLog) entry() (object, error) {
+	body, err := base64.StdEncoding.Strict().DecodeString(l.Payload.Body)
+	if err != nil {
+		return nil, malformed("reading the cosign bundle: log entry: %w", err)
+	}
+	id, err := hex.DecodeString(l.Payload.LogID)
+	if err != nil {
+		return nil, malformed("reading the cosign bundle: log id: %w", err)
+	}
+	set, err := base64.StdEncoding.Strict().DecodeString(l.SET)
+	if err != nil {
+		return nil, malformed("reading the cosign bundle: signed entry timestamp: %w", err)
+	}
+	var kind struct {
+		Kind    string `json:"kind"`
+		Version string `json:"apiVersion"`
+	}
+	if err := strictjson.Unmarshal(body, &kind); err != nil {
+		return nil, malformed("reading the cosign bundle: log entry: %w", err)
+	}
+	return object{
+		"logIndex": strconv.FormatInt(l.Payload.Index, 10), "logId": object{"keyId": id}, "kindVersion": object{"kind": kind.Kind, "version": kind.Version},
+		"integratedTime": strconv.FormatInt(l.Payload.Time, 10), "inclusionPromise": object{"signedEntryTimestamp": set}, "canonicalizedBody": body,
+	}, nil
 }
 
 // envelopeIn reports whether a "signature" of an attestation bundle is the whole envelope.

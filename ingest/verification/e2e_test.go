@@ -432,7 +432,7 @@ func TestImages(t *testing.T) {
 		must(t, remote.Write(ref2, other))
 		im, err = signing.OpenRegistryImage(t.Context(), host+"/acme/app:v2", o)
 		must(t, err)
-		bs, err := im.Bundles(t.Context())
+		bs, err := im.Signatures(t.Context())
 		must(t, err)
 		_, err = verification.Verify(verification.DigestArtifact("image", trust.Digests{im.Digest}), docs(bs), i.by())
 		refused(t, err, trust.Failed, trust.ReasonNotOffered)
@@ -445,7 +445,7 @@ func TestImages(t *testing.T) {
 
 func docs(bs []signing.Attached) (out []verification.Document) {
 	for _, b := range bs {
-		out = append(out, verification.Document{Name: b.Name, Data: b.Data})
+		out = append(out, verification.Document{Name: b.Name, Data: b.Data, MediaType: b.MediaType, Annotations: b.Annotations})
 	}
 	return out
 }
@@ -463,7 +463,7 @@ func signAndVerify(t *testing.T, i *instance, im *signing.Image, reopen func() *
 	if again.Digest != im.Digest {
 		t.Fatalf("signing changed the image: %s, was %s", again.Digest, im.Digest)
 	}
-	bs, err := again.Bundles(context.Background())
+	bs, err := again.Signatures(context.Background())
 	must(t, err)
 	if len(bs) != 2 {
 		t.Fatalf("%d bundles", len(bs))

@@ -16,8 +16,9 @@ type Format string
 const (
 	FormatUnknown      Format = ""
 	FormatBundle       Format = "Sigstore bundle"
-	FormatCosign       Format = "cosign bundle"    // of cosign before 3: {"base64Signature", "cert", "rekorBundle"}
-	FormatPyPI         Format = "PyPI attestation" // PEP 740
+	FormatCosign       Format = "cosign bundle"          // of cosign before 3: {"base64Signature", "cert", "rekorBundle"}
+	FormatImage        Format = "cosign image signature" // of cosign before 3: payload or envelope, with annotations
+	FormatPyPI         Format = "PyPI attestation"       // PEP 740
 	FormatDSSE         Format = "DSSE envelope"
 	FormatOpenPGP      Format = "OpenPGP"
 	FormatClearsigned  Format = "clearsigned OpenPGP"

@@ -35,6 +35,10 @@ type Document struct {
 	Certificate []byte
 	// Signature must be that of the bundle, where both were given.
 	Signature []byte
+	// MediaType and Annotations come with what cosign before version 3 attached to
+	// an image; MediaType is empty for everything else.
+	MediaType   string
+	Annotations map[string]string
 }
 
 // Result is a signature that counts. Only this package makes one.
@@ -147,11 +151,16 @@ func (t *target) verify(docs []Document, x *Expectation) ([]*Result, error) {
 	return out, nil
 }
 
+// sigstoreFormat reports whether a format carries log entries.
+func sigstoreFormat(f Format) bool {
+	return f == FormatBundle || f == FormatCosign || f == FormatPyPI || f == FormatImage
+}
+
 // split takes a file of several bundles, one a line (as "gh attestation
 // download" writes it), apart.
 func split(d Document) ([]Document, error) {
 	text := bytes.TrimSpace(d.Data)
-	if len(text) == 0 || text[0] != '{' || !bytes.Contains(text, []byte("}\n{")) || json1(text) {
+	if d.MediaType != "" || len(text) == 0 || text[0] != '{' || !bytes.Contains(text, []byte("}\n{")) || json1(text) {
 		return []Document{d}, nil
 	}
 	var out []Document
@@ -175,6 +184,10 @@ func json1(text []byte) bool {
 // otherType reports whether a document is readably an attestation of a type
 // that was not asked for. Only such ones may be passed over among several.
 func (t *target) otherType(d Document) bool {
+	if d.MediaType != "" {
+		p, ok := t.imageType(d)
+		return ok && (p == "" && !t.plain || p != "" && !slices.Contains(t.types, p))
+	}
 	if Sniff(d.Data) != FormatBundle {
 		return false
 	}
@@ -191,7 +204,10 @@ func (t *target) otherType(d Document) bool {
 
 func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 	f := Sniff(d.Data)
-	if f != FormatBare && f != FormatCosign && f != FormatBundle && (d.Certificate != nil || d.Signature != nil) {
+	if d.MediaType != "" {
+		f = FormatImage
+	}
+	if f != FormatBare && f != FormatCosign && f != FormatBundle && f != FormatImage && (d.Certificate != nil || d.Signature != nil) {
 		return nil, trust.Misconfigured("a certificate or signature beside a document of format %s", f)
 	}
 	one := func(r *Result, err error) ([]*Result, error) {
@@ -201,10 +217,10 @@ func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 		r.Document, r.Format = d.Name, f
 		return []*Result{r}, nil
 	}
-	if x.Instance != "" && f != FormatUnknown && f != FormatBundle && f != FormatCosign && f != FormatPyPI {
+	if x.Instance != "" && f != FormatUnknown && !sigstoreFormat(f) {
 		return nil, trust.Failure(trust.ReasonUntrustedSigner, "a %s signature is none of the Sigstore instance %s", f, x.Instance)
 	}
-	if x.RequireLog && f != FormatUnknown && f != FormatBundle && f != FormatCosign && f != FormatPyPI {
+	if x.RequireLog && f != FormatUnknown && !sigstoreFormat(f) {
 		return nil, trust.Failure(trust.ReasonBadSignature, "a %s signature is in no transparency log", f)
 	}
 	switch f {
@@ -219,6 +235,8 @@ func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 		}
 		d.Certificate, d.Signature = nil, nil // were compared
 		return one(t.bundle(b, d, x))
+	case FormatImage:
+		return one(t.image(d, x))
 	case FormatPyPI:
 		b, err := fromPyPI(d.Data)
 		if err != nil {
