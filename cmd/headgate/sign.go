@@ -56,7 +56,7 @@ func (s *signerFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.key, "key", "", "private key file (PEM, cosign, minisign, OpenSSH, PKCS#12), public key file of one in ssh-agent, ssh-agent:SHA256:…, or a KMS URI; keyless without")
 	f.StringVar(&s.certificate, "certificate", "", "certificate of the key, in PEM, with its issuers behind it")
-	f.StringVar(&s.token, "identity-token", "", "OIDC token for keyless signing; else the CI's own, else a browser")
+	f.StringVar(&s.token, "identity-token", "", "OIDC token, or a file with it, for keyless signing; else the CI's own, else a browser")
 	f.StringVar(&s.tokenFile, "identity-token-file", "", "file with the OIDC token")
 	f.StringVar(&s.issuer, "oidc-issuer", "", "OIDC issuer for signing in; the signing configuration's without")
 	f.StringVar(&s.clientID, "oidc-client-id", signing.DefaultClientID, "OIDC client id, and audience of tokens")
@@ -338,6 +338,9 @@ func (c *Command) storedSigningConfig(ctx context.Context) ([]byte, error) {
 func (c *Command) identityToken(ctx context.Context, s *signerFlags, services *signing.Services) (string, error) {
 	if s.token != "" && s.tokenFile != "" {
 		return "", usage("--identity-token and --identity-token-file exclude each other")
+	}
+	if s.token != "" && strings.Count(s.token, ".") != 2 {
+		s.token, s.tokenFile = "", s.token // a file, as cosign takes one here
 	}
 	if s.token != "" {
 		return s.token, nil

@@ -43,7 +43,7 @@ func (s scriptTB) Helper()           {}
 func (s scriptTB) Cleanup(f func())  { s.ts.Defer(f) }
 func (s scriptTB) Fatal(args ...any) { s.ts.Fatalf("%s", fmt.Sprint(args...)) }
 
-// cmdSigstore starts a Sigstore, an issuer of tokens and a registry with two
+// cmdSigstore starts a Sigstore, an issuer of tokens and a registry with three
 // images, and writes roots and signing configurations: sigstore
 func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 	tb := scriptTB{ts: ts}
@@ -83,7 +83,7 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 	host := strings.TrimPrefix(reg.URL, "http://")
 	ts.Setenv("REGISTRY", host)
 	ts.Setenv(InsecureEnv, ts.Getenv(InsecureEnv)+","+host)
-	for _, n := range []string{"/acme/app:v1", "/acme/other:v1"} {
+	for _, n := range []string{"/acme/app:v1", "/acme/other:v1", "/acme/third:v1"} {
 		ref, err := name.ParseReference(host+n, name.Insecure)
 		ts.Check(err)
 		idx, err := random.Index(64, 1, 2)

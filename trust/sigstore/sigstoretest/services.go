@@ -145,7 +145,8 @@ func (s *Services) Token(audience, nonce string) string {
 		claims["email"], claims["email_verified"] = s.Identity.Email, true
 	}
 	enc := base64.RawURLEncoding.EncodeToString
-	in := enc(s.w.json(obj{"alg": "ES256", "typ": "JWT", "kid": "1"})) + "." + enc(s.w.json(claims))
+	// Compact, as issuers write it.
+	in := enc([]byte(`{"alg":"ES256","typ":"JWT","kid":"1"}`)) + "." + enc(s.w.canonical(claims))
 	sum := sha256.Sum256([]byte(in))
 	r, ss, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
 	s.w.must(err)
