@@ -605,3 +605,34 @@ func FuzzParseKeys(f *testing.F) {
 		}
 	})
 }
+
+// A key that was named and did not sign is a refusal in every format, never an
+// open question.
+func TestNamedKeyDidNotSign(t *testing.T) {
+	mine, theirs := must2(minisign.GenerateKey(rand.Reader))(t)
+	sig := minisign.Sign(theirs, app)
+	other, _ := must2(minisign.GenerateKey(rand.Reader))(t)
+	for _, c := range []struct {
+		pub  minisign.PublicKey
+		want trust.Reason
+	}{{mine, ""}, {other, trust.ReasonUntrustedSigner}} {
+		text, err := c.pub.MarshalText()
+		must(t, err)
+		keys, err := verification.ParseKeys(text)
+		must(t, err)
+		_, err = verification.Verify(verification.BytesArtifact("app", app), doc(sig), verification.Expectation{Keys: keys, Now: now})
+		if c.want == "" {
+			must(t, err)
+			continue
+		}
+		refused(t, err, trust.Failed, c.want)
+	}
+}
+
+func must2[A, B any](a A, b B, err error) func(testing.TB) (A, B) {
+	return func(t testing.TB) (A, B) {
+		t.Helper()
+		must(t, err)
+		return a, b
+	}
+}

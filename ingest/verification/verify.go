@@ -249,7 +249,12 @@ func (t *target) one(d Document, x *Expectation) ([]*Result, error) {
 	if !t.plain {
 		return nil, trust.Failure(trust.ReasonWrongPredicate, "a %s signature is no attestation, one is expected", f)
 	}
-	return one(t.detached(f, d, x))
+	r, err := t.detached(f, d, x)
+	if _, why := trust.Classify(err); err != nil && x.mode() == byKey && why == trust.ReasonUnknownKey {
+		// Whose signature is expected was said: another's is no open question.
+		err = trust.Failure(trust.ReasonUntrustedSigner, "by none of the keys that were given: %w", err)
+	}
+	return one(r, err)
 }
 
 // matchSubjects demands that one of the verified subjects is the artifact. Others
