@@ -13,9 +13,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/sigstore/sigstore/pkg/oauthflow"
 
 	"github.com/headgate/headgate/trust"
 )
@@ -219,80 +216,4 @@ func serviceURL(s string) (*url.URL, error) {
 		return nil, usage("%q is no https URL", clip(s))
 	}
 	return u, nil
-}
-
-// loginTimeout bounds signing in by a person.
-const loginTimeout = 10 * time.Minute
-
-// Login gets an identity token from a person.
-type Login struct {
-	Issuer, ClientID string
-	Out              io.Writer // where the person reads what to do
-	// Open opens a URL in a browser; nil means the system's browser.
-	Open func(url string) error
-	Now  func() time.Time
-}
-
-// Browser has the person sign in with a browser on this machine: authorisation
-// code with PKCE, state and nonce, answered to a port of this machine.
-func (l Login) Browser(ctx context.Context) (string, error) {
-	return l.get(ctx, &oauthflow.InteractiveIDTokenGetter{
-		HTMLPage: "<!doctype html><title>headgate</title><p>Signed in. You may close this window.", Output: l.Out, BrowserOpener: l.Open, Input: strings.NewReader(""),
-	})
-}
-
-// Device has the person sign in on any device, by a code (RFC 8628).
-func (l Login) Device(ctx context.Context) (string, error) {
-	g := oauthflow.NewDeviceFlowTokenGetterForIssuer(l.Issuer)
-	g.MessagePrinter = func(s string) { fmt.Fprintln(l.Out, printable(s)) }
-	deadline := l.Now().Add(loginTimeout)
-	g.Sleeper = func(d time.Duration) {
-		if l.Now().After(deadline) {
-			<-ctx.Done() // get has given up by then
-			return
-		}
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-	}
-	return l.get(ctx, g)
-}
-
-// printable replaces control characters in what an issuer has to say.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-func (l Login) get(ctx context.Context, g oauthflow.TokenGetter) (string, error) {
-	if _, err := serviceURL(l.Issuer); err != nil {
-		return "", fmt.Errorf("OIDC issuer: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
-	defer cancel()
-	type answer struct {
-		token *oauthflow.OIDCIDToken
-		err   error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		t, err := oauthflow.OIDConnect(l.Issuer, l.ClientID, "", "", g)
-		done <- answer{t, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", trust.Undecidable(trust.ReasonNetwork, "signing in at %s: %w", l.Issuer, ctx.Err())
-	case a := <-done:
-		if a.err != nil {
-			return "", trust.Undecidable(trust.ReasonNetwork, "signing in at %s: %w", l.Issuer, a.err)
-		}
-		return a.token.RawString, nil
-	}
 }

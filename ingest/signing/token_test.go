@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/ingest/signing"
+	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore/sigstoretest"
 )
 
@@ -127,6 +128,12 @@ func TestSigningIn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// THREATS 112: an answer that another page brings is refused, and the right one still counts.
+	s.ForeignState = true
+	if _, err := login.Browser(context.Background()); err != nil {
+		t.Errorf("the right answer after a foreign one: %v", err)
+	}
+	s.ForeignState = false
 	s.ForeignNonce = true
 	if _, err := login.Browser(context.Background()); err == nil {
 		t.Error("a token with another nonce")
@@ -140,6 +147,37 @@ func TestSigningIn(t *testing.T) {
 	s.Down = "oidc"
 	if _, err := login.Device(context.Background()); err == nil {
 		t.Error("an issuer that is down")
+	}
+}
+
+// Every answer of an issuer is bounded.
+func TestThreat112AndEndlessIssuers(t *testing.T) {
+	const maxAnswer = 256 << 10
+	s := sigstoretest.New(t, time.Now()).Serve()
+	login := signing.Login{Issuer: s.URL, ClientID: "sigstore", Out: io.Discard, Now: time.Now, Open: func(url string) error {
+		go func() {
+			if resp, err := http.Get(url); err == nil {
+				resp.Body.Close()
+			}
+		}()
+		return nil
+	}}
+	for _, c := range []struct {
+		path string
+		get  func(context.Context) (string, error)
+	}{{"/.well-known/openid-configuration", login.Browser}, {"/keys", login.Browser}, {"/token", login.Browser}, {"/.well-known/openid-configuration", login.Device}, {"/device", login.Device}, {"/token", login.Device}} {
+		for padding, ok := range map[int]bool{0: false, maxAnswer: true, maxAnswer + 1: false} {
+			s.Endless, s.Padding = c.path, padding
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			token, err := c.get(ctx)
+			cancel()
+			if (err == nil) != ok || (token != "") != ok {
+				t.Errorf("%s of %d bytes: %v", c.path, padding, err)
+			}
+			if o, _ := trust.Classify(err); err != nil && o != trust.Unreachable {
+				t.Errorf("%s: %v is no unreachable issuer", c.path, err)
+			}
+		}
 	}
 }
 

@@ -44,6 +44,13 @@ type Services struct {
 	Down string
 	// ForeignNonce has the issuer put another nonce into its tokens.
 	ForeignNonce bool
+	// ForeignState has the issuer send the browser back with another state, before
+	// it sends it back with the right one.
+	ForeignState bool
+	// Endless is the path whose answer never ends; Padding, if not zero, ends it
+	// after so many bytes.
+	Endless string
+	Padding int
 
 	w     *World
 	key   *ecdsa.PrivateKey
@@ -66,7 +73,26 @@ func (w *World) Serve() *Services {
 	mux.HandleFunc("GET /auth", s.guard("oidc", s.auth))
 	mux.HandleFunc("POST /token", s.guard("oidc", s.token))
 	mux.HandleFunc("POST /device", s.guard("oidc", s.device))
-	srv := httptest.NewServer(mux)
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if s.Endless == "" || r.URL.Path != s.Endless {
+			mux.ServeHTTP(rw, r)
+			return
+		}
+		rec := httptest.NewRecorder()
+		mux.ServeHTTP(rec, r)
+		rw.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+		rw.WriteHeader(rec.Code)
+		n, err := rw.Write(rec.Body.Bytes())
+		for spaces := []byte(strings.Repeat(" ", 1024)); err == nil && (s.Padding == 0 || n < s.Padding); {
+			more := spaces
+			if s.Padding > 0 {
+				more = spaces[:min(len(spaces), s.Padding-n)]
+			}
+			m := 0
+			m, err = rw.Write(more)
+			n += m
+		}
+	}))
 	w.tb.Cleanup(srv.Close)
 	s.URL = srv.URL
 	return s
@@ -336,6 +362,16 @@ func (s *Services) auth(r *http.Request, _ []byte) (int, any, error) {
 	s.mu.Lock()
 	s.codes[code] = login{q.Get("nonce"), q.Get("code_challenge"), q.Get("client_id")}
 	s.mu.Unlock()
+	if s.ForeignState {
+		resp, err := http.Get(q.Get("redirect_uri") + "?code=stolen&state=another")
+		if err != nil {
+			return 0, nil, err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			return 0, nil, fmt.Errorf("another state was taken: HTTP %d", resp.StatusCode)
+		}
+	}
 	return http.StatusFound, redirect(q.Get("redirect_uri") + "?code=" + code + "&state=" + q.Get("state")), nil
 }
 
