@@ -150,7 +150,7 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 	if missing := v.unreachable(r); missing != "" && r.Unreachable != unreachableOtherwise && r.Otherwise != trust.EffectWarn {
 		f.Effect = trust.EffectUndecided
 		f.Message = "cannot be decided: " + missing
-		f.Remedy = "try again when it can be reached; nothing was found to be wrong"
+		f.Remedy = v.waiting()
 		tr.Why = f.Message
 	}
 	tr.Effect = f.Effect

@@ -400,6 +400,21 @@ func (v *view) evidence() []evidenceView {
 	return out
 }
 
+// waiting is the next step where evidence could not be had: what the adapters know
+// to help, or else time. A missing key does not come by waiting.
+func (v *view) waiting() string {
+	var known []string
+	for i := range v.in.Evidence {
+		if e := &v.in.Evidence[i]; e.Outcome == trust.Unreachable && e.Remedy != "" && !slices.Contains(known, e.Remedy) {
+			known = append(known, e.Remedy)
+		}
+	}
+	if len(known) == 0 {
+		return "try again when it can be reached; nothing was found to be wrong"
+	}
+	return strings.Join(known, "; ") + "; nothing was found to be wrong"
+}
+
 func (v *view) checks(o trust.Outcome) []string {
 	out := []string{}
 	for i := range v.in.Evidence {

@@ -270,7 +270,7 @@ func TestDetachedSignature(t *testing.T) {
 		c.edit(a)
 		e := signature(t, collect(t, a.adapter(adaptertest.NewEnv(t, adaptertest.Right), a.key), component(t, openssl, sum(deb))))
 		wantEvidence(t, what, e, c.want, c.r)
-		if e.Outcome == trust.Verified && len(e.Raw) != 2 {
+		if e.Outcome == trust.Verified && (len(e.Raw) != 3 || e.Raw[0].Name != "release" || e.Raw[1].Name != "signature") {
 			t.Errorf("%s: %d documents are kept", what, len(e.Raw))
 		}
 	}

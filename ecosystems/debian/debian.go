@@ -121,7 +121,11 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		}
 		return res, nil
 	case err != nil:
-		return one(adapter.Unverified(trust.CheckRegistrySig, r, locked, err))
+		e := adapter.Unverified(trust.CheckRegistrySig, r, locked, err)
+		if e.Reason == trust.ReasonUnknownKey {
+			e.Remedy = fmt.Sprintf("install the package %[1]s-archive-keyring, or pin the distribution's keyring file: headgate signers accept --key FILE --scope 'pkg:deb/%[1]s/*' --reason \"…\"", r.Package.Namespace)
+		}
+		return one(e)
 	}
 	served := trust.Artifact{Name: path.Base(p.entry.filename), URL: p.url(), Digests: trust.Digests{p.entry.digest()}}
 	lock := adapter.CompareDigests(trust.CheckLockfile, r, locked, served)

@@ -656,6 +656,13 @@ func TestThreat030KeysOfTheArchive(t *testing.T) {
 		if e.Outcome != c.want || c.want != trust.Verified && e.Reason != trust.ReasonUnknownKey {
 			t.Errorf("%s: %s %s %s", what, e.Outcome, e.Reason, e.Detail)
 		}
+		// Who signs with a key that a person pinned is accepted by that person.
+		if e.Outcome == trust.Verified && e.Signer.Kind != trust.SignerOpenPGP {
+			t.Errorf("%s: signed by %s", what, e.Signer)
+		}
+		if e.Outcome != trust.Verified && !strings.Contains(e.Remedy, "headgate signers accept --key") {
+			t.Errorf("%s: remedy %q", what, e.Remedy)
+		}
 	}
 	for _, p := range a.asked {
 		if strings.Contains(p, "key") {

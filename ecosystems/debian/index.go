@@ -157,16 +157,16 @@ func (a *Adapter) file(ctx context.Context, u string, max int64) ([]byte, string
 // verifyRelease judges an InRelease file, or a Release file with its detached
 // signature: signed by a key of the ring, of the suite that was asked for, and in
 // force now, or at the time of the snapshot that was asked for.
-func verifyRelease(b, detached []byte, s suite, ring *openpgp.Keyring, now time.Time) (*signed, error) {
+func verifyRelease(b, detached []byte, s suite, ring ring, now time.Time) (*signed, error) {
 	raws := []trust.Raw{trust.NewRaw("inrelease", "text/plain", bytes.Clone(b))}
 	var v *openpgp.Verified
 	var text []byte
 	var err error
 	if detached != nil {
 		raws = []trust.Raw{trust.NewRaw("release", "text/plain", bytes.Clone(b)), trust.NewRaw("signature", "application/pgp-signature", bytes.Clone(detached))}
-		v, err = openpgp.VerifyDetached(bytes.NewReader(b), detached, openpgp.Want{Keys: ring, Now: now})
+		v, err = openpgp.VerifyDetached(bytes.NewReader(b), detached, openpgp.Want{Keys: ring.Keyring, Now: now})
 		text = b
-	} else if v, err = openpgp.VerifyClearsigned(b, openpgp.Want{Keys: ring, Now: now}); err == nil {
+	} else if v, err = openpgp.VerifyClearsigned(b, openpgp.Want{Keys: ring.Keyring, Now: now}); err == nil {
 		text = v.Text()
 	}
 	if err != nil {
@@ -190,7 +190,7 @@ func verifyRelease(b, detached []byte, s suite, ring *openpgp.Keyring, now time.
 	}
 	by := v.Signer()
 	signer := by // somebody's key, whom a person accepts
-	if !s.foreign() {
+	if !ring.chosen[by.Fingerprint] {
 		signer = trust.Signer{Kind: trust.SignerRegistry, Name: s.distribution, Fingerprint: by.Fingerprint, SubkeyFingerprint: by.SubkeyFingerprint}
 	}
 	key := trust.NewRaw(trust.RawOpenPGPKeys, "application/pgp-keys", ring.Of(by.Fingerprint))

@@ -45,6 +45,7 @@ type document struct {
 	Annotations  map[string]string `json:"annotations"`
 
 	index bool
+	raw   []byte
 }
 
 // parseDocument reads a manifest or index. served is the Content-Type, which must
@@ -81,7 +82,7 @@ func parseDocument(b []byte, served string) (*document, error) {
 	case index == "" && single == "":
 		return nil, trust.Undecidable(trust.ReasonMalformed, "the document is neither an index nor a manifest")
 	}
-	d.index = index != ""
+	d.index, d.raw = index != "", b
 	stated, err := mediaType(served)
 	if err != nil {
 		return nil, err

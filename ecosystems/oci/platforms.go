@@ -16,6 +16,10 @@ import (
 // signatures of their own.
 const MaxJudgedPlatforms = 32
 
+// RawIndex is the name of an index among the documents of evidence that rests on
+// the signatures of its images.
+const RawIndex = "index"
+
 // annotationReference marks what builders list in an index beside images: their
 // own attestations, which nobody runs.
 const annotationReference = "vnd.docker.reference.type"
@@ -100,6 +104,8 @@ func (a *Adapter) platforms(ctx context.Context, r trust.Release, art trust.Arti
 	}
 	for i := range common {
 		common[i].Artifact = art
+		// Its digest binds the images that the bundles are about.
+		common[i].Raw = slices.Concat([]trust.Raw{trust.NewRaw(RawIndex, string(d.MediaType), d.raw)}, common[i].Raw)
 		common[i].Detail = fmt.Sprintf("the index is not signed itself; each of the images that it lists is, by this signer: %s", strings.Join(signed, ", "))
 	}
 	return common

@@ -12,6 +12,7 @@ import (
 
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/oci"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/checksums"
 	"github.com/headgate/headgate/trust/helmprov"
@@ -71,6 +72,9 @@ func (a *again) verify(e *trust.Evidence) error {
 	case e.Signer == nil:
 		return errNothing("a comparison, nothing that anybody signed")
 	}
+	if _, ok := e.RawOf(oci.RawIndex); ok {
+		return errNothing("the signatures are those of the images of an index, each about its own digest; headgate explain shows them")
+	}
 	for _, raw := range e.Raw {
 		b := a.document(raw)
 		if b == nil {
@@ -87,6 +91,8 @@ func (a *again) verify(e *trust.Evidence) error {
 			return a.chart(e, b)
 		case raw.Name == "inrelease":
 			return a.release(e, b)
+		case raw.Name == "release":
+			return a.releaseDetached(e, b)
 		case raw.Name == "signature" && raw.MediaType == "application/pgp-signature", raw.Name == "openpgp-signature":
 			return a.detached(e, b)
 		}
@@ -325,6 +331,26 @@ func (a *again) release(e *trust.Evidence, b []byte) error {
 		return err
 	}
 	v, err := openpgp.VerifyClearsigned(b, w)
+	if err != nil {
+		return err
+	}
+	if err := byFingerprint(e, v.Signer()); err != nil {
+		return err
+	}
+	return errNothing("the release file is verified anew as signed by " + e.Signer.String() + "; the index between it and the package is too large to be enclosed")
+}
+
+// releaseDetached is release for a file whose signature stands beside it.
+func (a *again) releaseDetached(e *trust.Evidence, b []byte) error {
+	w, err := a.keyring(e)
+	if err != nil {
+		return err
+	}
+	sig, err := a.named(e, "signature")
+	if err != nil {
+		return err
+	}
+	v, err := openpgp.VerifyDetached(bytes.NewReader(b), sig, w)
 	if err != nil {
 		return err
 	}
