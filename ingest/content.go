@@ -363,7 +363,7 @@ func judgeBinary(r io.ReaderAt, size int64, want authenticode.Want) inspect.Auth
 		switch outcome, reason := trust.Classify(err); {
 		case reason == trust.ReasonHiddenData:
 			return inspect.Authenticode{Signed: true, Hidden: fmt.Sprintf(
-				"data hides behind the binary's digital signature: %v. Windows still shows the file as signed and unaltered, but nobody signed this data. The 3CX attack carried its malware so", err)}
+				"data hides behind the binary's digital signature: %s. Windows still shows the file as signed and unaltered, but nobody signed this data. The 3CX attack carried its malware so", strings.TrimPrefix(err.Error(), authenticode.HiddenPrefix))}
 		case outcome == trust.Failed:
 			return inspect.Authenticode{Signed: true, Invalid: err.Error()}
 		}

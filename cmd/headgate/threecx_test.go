@@ -254,11 +254,15 @@ func TestThreeCX(t *testing.T) {
 	flat := strings.Join(strings.Fields(out), " ")
 	for _, want := range []string{
 		"blocked", "dangerous-archive", "bin/d3dcompiler_47.dll", "data hides behind the binary's digital signature",
-		"Windows still shows the file as signed", "icons/phone.ico", "4097 bytes of data stand behind the end of the icon", "do not use this release",
+		"275000 bytes behind the signature", "Windows still shows the file as signed", "icons/phone.ico", "4097 bytes of data stand behind the end of the icon",
+		"they look encrypted or compressed", "do not use this release",
 	} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("the report does not say %q", want)
 		}
+	}
+	if strings.Contains(flat, "headgate request") {
+		t.Error("the report sends people to ask for what nobody may approve")
 	}
 	if t.Failed() {
 		t.Log(out)

@@ -390,6 +390,9 @@ func (in *inspection) readError(err error, shown string) error {
 	return errStop
 }
 
+// encryptedEntropy is what text, code and padding stay below, in bits per byte.
+const encryptedEntropy = 7.5
+
 // maxKept bounds the buffer that is kept from file to file.
 const maxKept = 16 << 20
 
@@ -420,8 +423,11 @@ func (in *inspection) look(b []byte, shown string) (native bool) {
 		return true
 	}
 	if t := trailing(b); t != nil {
-		effect := trust.EffectHold
-		in.seef(KindHidden, effect, shown, "%d bytes of data stand behind the end of the %s (entropy %.1f bits per byte): the format has no use for them", t.size, t.format, t.entropy)
+		looks := ""
+		if t.entropy > encryptedEntropy {
+			looks = ", and they look encrypted or compressed"
+		}
+		in.seef(KindHidden, trust.EffectHold, shown, "%d bytes of data stand behind the end of the %s: programs that show it pass over them%s (entropy %.1f of 8 bits per byte)", t.size, t.format, looks, t.entropy)
 	}
 	return false
 }

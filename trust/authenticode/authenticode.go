@@ -86,8 +86,11 @@ func malformed(format string, args ...any) error {
 	return trust.Undecidable(trust.ReasonMalformed, "reading a PE file: "+format, args...)
 }
 
+// HiddenPrefix begins the text of every error about hidden data.
+const HiddenPrefix = "the PE file hides data behind its signature: "
+
 func hidden(format string, args ...any) error {
-	return trust.Failure(trust.ReasonHiddenData, "the PE file hides data behind its signature: "+format, args...)
+	return trust.Failure(trust.ReasonHiddenData, HiddenPrefix+format, args...)
 }
 
 // layout is where the parts are that the digest leaves out.
