@@ -54,7 +54,7 @@ type signFlags struct {
 
 func (s *signerFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.key, "key", "", "private key file (PEM, cosign, minisign, OpenSSH, PKCS#12), public key file of one in ssh-agent, ssh-agent:SHA256:…, or a KMS URI; keyless without")
+	f.StringVar(&s.key, "key", "", "private key file (PEM, cosign, minisign, OpenSSH, PKCS#12), public key file of one in ssh-agent, ssh-agent:SHA256:…, or a KMS URI (hashivault://NAME); keyless without")
 	f.StringVar(&s.certificate, "certificate", "", "certificate of the key, in PEM, with its issuers behind it")
 	f.StringVar(&s.token, "identity-token", "", "OIDC token, or a file with it, for keyless signing; else the CI's own, else a browser")
 	f.StringVar(&s.tokenFile, "identity-token-file", "", "file with the OIDC token")
@@ -204,7 +204,7 @@ func (c *Command) signingKey(ctx context.Context, s *signerFlags) (*signing.Key,
 	case strings.HasPrefix(s.key, "ssh-agent:"):
 		k, err = c.agentKey(strings.TrimPrefix(s.key, "ssh-agent:"))
 	case strings.Contains(s.key, "://"):
-		k, err = signing.KMSKey(ctx, s.key)
+		k, err = signing.KMSKey(ctx, s.key, c.Getenv)
 	default:
 		b, rerr := readBounded(s.key, signing.MaxKeyFile)
 		if rerr != nil {

@@ -69,6 +69,9 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("SIGSTORE", s.URL)
 	ts.Setenv("CI_TOKENS", front.URL)
 	ts.Setenv("TOKEN", s.Token("sigstore", ""))
+	v := sigstoretest.NewVault(tb)
+	ts.Setenv("VAULT_ADDR", v.URL)
+	ts.Check(os.WriteFile(ts.MkAbs("vault.pub"), v.Public["ec"], 0o644))
 	mine := s.Identity
 	s.Identity = sigstoretest.Email("ev@example.com", "")
 	ts.Setenv("OTHERTOKEN", s.Token("sigstore", ""))

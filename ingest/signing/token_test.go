@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -181,10 +182,51 @@ func TestThreat112AndEndlessIssuers(t *testing.T) {
 	}
 }
 
-func TestKMSIsNotBuiltIn(t *testing.T) {
-	for _, uri := range []string{"awskms://x/alias/y", "gcpkms://x", "hashivault://x", "nokms://x"} {
-		if _, err := signing.KMSKey(context.Background(), uri); err == nil || !strings.Contains(err.Error(), "no client of this key management service is built in") {
-			t.Errorf("%s: %v", uri, err)
+func TestKMSWithoutClient(t *testing.T) {
+	for _, scheme := range []string{"awskms", "gcpkms", "azurekms", "nokms"} {
+		_, err := signing.KMSKey(context.Background(), scheme+"://x", func(string) string { return "" })
+		if err == nil || !strings.Contains(err.Error(), "sigstore-kms-"+scheme) || !errors.Is(err, trust.ErrConfiguration) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
+
+// A key in a key service signs, and what the service answers is believed only
+// when it verifies.
+func TestVault(t *testing.T) {
+	v := sigstoretest.NewVault(t)
+	env := map[string]string{"VAULT_ADDR": v.URL, "VAULT_TOKEN": sigstoretest.VaultToken}
+	file := filepath.Join(t.TempDir(), "app")
+	must(t, os.WriteFile(file, []byte("an app"), 0o644))
+	for name := range v.Public {
+		k, err := signing.KMSKey(t.Context(), "hashivault://"+name, func(n string) string { return env[n] })
+		must(t, err)
+		sg := &signing.Signer{Key: k}
+		if _, err := sg.File(t.Context(), file); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		v.Spoil = true
+		if b, err := sg.File(t.Context(), file); err == nil || b != nil {
+			t.Errorf("%s: a signature over something else was taken", name)
+		}
+		v.Spoil = false
+	}
+	for name, c := range map[string]struct{ uri, key, value, want string }{
+		"no address":  {"hashivault://ec", "VAULT_ADDR", "", "VAULT_ADDR"},
+		"plain http":  {"hashivault://ec", "VAULT_ADDR", "http://vault.example.com", "https"},
+		"no token":    {"hashivault://ec", "VAULT_TOKEN", "", "VAULT_TOKEN"},
+		"wrong token": {"hashivault://ec", "VAULT_TOKEN", "x", "refuses the token"},
+		"no such key": {"hashivault://missing", "", "", "no key missing"},
+		"odd name":    {"hashivault://../keys", "", "", "no name of a key"},
+	} {
+		_, err := signing.KMSKey(t.Context(), c.uri, func(n string) string {
+			if n == c.key {
+				return c.value
+			}
+			return env[n]
+		})
+		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, trust.ErrConfiguration) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
