@@ -3,6 +3,7 @@ package report_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -65,20 +66,66 @@ func TestThreat111HTML(t *testing.T) {
 	}
 }
 
+// What a browser could not hold is counted, and said to be in the JSON report: of one
+// kind, of all findings, of what is gone, and of the sources.
 func TestHTMLBounds(t *testing.T) {
+	finding := func(rule string, i int, state ingest.AuditState) ingest.AuditFinding {
+		return ingest.AuditFinding{Kind: ingest.KindPolicy, State: state, Rule: rule, Effect: trust.EffectWarn, Message: fmt.Sprintf("listed-%d.", i)}
+	}
 	for _, over := range []int{0, 1} {
-		r := audited(t)
-		f := ingest.AuditFinding{Kind: ingest.KindPolicy, State: ingest.AuditUnchanged, Rule: "r", Effect: trust.EffectWarn, Message: "counted-once"}
-		r.Audit.Findings = nil
-		for range report.MaxHTMLFindings + over {
-			r.Audit.Findings = append(r.Audit.Findings, f)
+		for name, tc := range map[string]struct {
+			fill func(a *ingest.Audit)
+			want int
+			said string
+		}{
+			"one kind": {func(a *ingest.Audit) {
+				for i := range report.MaxHTMLGroup + over {
+					a.Findings = append(a.Findings, finding("r", i, ingest.AuditUnchanged))
+				}
+			}, report.MaxHTMLGroup, "1 more findings are in the JSON report"},
+			"all kinds": {func(a *ingest.Audit) {
+				for i := range report.MaxHTMLFindings + over {
+					a.Findings = append(a.Findings, finding(fmt.Sprintf("r%02d", i/400), i, ingest.AuditUnchanged))
+				}
+			}, report.MaxHTMLFindings, "1 more findings are in the JSON report"},
+			"gone": {func(a *ingest.Audit) {
+				for i := range report.MaxHTMLGone + over {
+					a.Findings = append(a.Findings, finding("r", i, ingest.AuditGone))
+				}
+			}, report.MaxHTMLGone, "1 more findings that are gone are in the JSON report"},
+			"sources": {func(a *ingest.Audit) {
+				for i := range report.MaxHTMLSources + over {
+					a.Sources = append(a.Sources, ingest.AuditSource{Name: fmt.Sprintf("listed-%d.", i), Verdict: trust.Allow})
+				}
+			}, report.MaxHTMLSources, "1 more sources are in the JSON report"},
+		} {
+			r := audited(t)
+			r.Audit.Findings, r.Audit.Sources = nil, nil
+			tc.fill(r.Audit)
+			out := write(t, "html", r, report.Options{})
+			if n := strings.Count(out, "listed-"); n != tc.want {
+				t.Errorf("%s, %d over the bound: %d are listed, want %d", name, over, n, tc.want)
+			}
+			if said := strings.Contains(out, tc.said); said != (over == 1) {
+				t.Errorf("%s, %d over the bound: said %v", name, over, said)
+			}
 		}
-		out := write(t, "html", r, report.Options{})
-		if n := strings.Count(out, "counted-once"); n != report.MaxHTMLFindings {
-			t.Errorf("%d findings are listed", n)
-		}
-		if said := strings.Contains(out, "1 more findings are in the JSON report"); said != (over == 1) {
-			t.Errorf("%d over the bound: said %v", over, said)
+	}
+}
+
+// Thousands of findings of one cause are one thing to do.
+func TestHTMLGroups(t *testing.T) {
+	r := audited(t)
+	r.Audit.Findings = nil
+	for i := range 3000 {
+		rel := release(t, fmt.Sprintf("pkg:npm/many-%d@1.0.0", i))
+		r.Audit.Findings = append(r.Audit.Findings, ingest.AuditFinding{Kind: ingest.KindNeverGated, State: ingest.AuditUnchanged, Rule: "audit-never-gated", Effect: trust.EffectHold,
+			Release: rel, Message: "it came in around the gate", Remedy: "headgate check " + rel.PURL()})
+	}
+	out := write(t, "html", r, report.Options{})
+	for text, want := range map[string]int{"headgate check PURL": 2, "headgate check pkg:": 0, "it came in around the gate": 1, "Never passed the gate": 2, "2500 more findings": 1} {
+		if n := strings.Count(out, text); n != want {
+			t.Errorf("%q: %d times, want %d", text, n, want)
 		}
 	}
 }

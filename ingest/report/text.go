@@ -55,14 +55,37 @@ func writeText(w io.Writer, r *ingest.Report, o Options) error {
 			fmt.Fprintf(&b, "  note: %s\n", Clean(n))
 		}
 	}
+	if r.Audit != nil {
+		writeAudit(&b, p, r, o)
+	} else {
+		writeStopped(&b, p, r, o)
+	}
+	if o.Quiet {
+		_, err := w.Write(b.Bytes())
+		return err
+	}
+	if r.Audit == nil {
+		writeWarnings(&b, p, r, o)
+		writeLetIn(&b, p, r, o)
+	}
+	if o.Verbose {
+		writeAll(&b, p, r)
+	}
+	writeSummary(&b, r)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// writeStopped lists what is stopped, with the reasons and the next steps.
+func writeStopped(b *bytes.Buffer, p painter, r *ingest.Report, o Options) {
 	stopped := func(f trust.Finding) bool { return f.Counts() && f.Effect.Verdict() != trust.Allow }
 	if fs := filter(r.Findings, stopped); len(fs) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", p.paint("1", "About the source"))
+		fmt.Fprintf(b, "\n%s\n", p.paint("1", "About the source"))
 		for _, f := range fs {
 			if f.Location.Path != "" {
-				fmt.Fprintf(&b, "  %s\n", at(f.Location))
+				fmt.Fprintf(b, "  %s\n", at(f.Location))
 			}
-			writeFinding(&b, p, "    ", f)
+			writeFinding(b, p, "    ", f)
 		}
 	}
 	sections := []struct {
@@ -83,24 +106,11 @@ func writeText(w io.Writer, r *ingest.Report, o Options) error {
 		if len(cs) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s (%d)\n", p.verdict(s.v, s.title), len(cs))
+		fmt.Fprintf(b, "\n%s (%d)\n", p.verdict(s.v, s.title), len(cs))
 		for _, g := range groupByReason(cs) {
-			writeGroup(&b, p, g, o)
+			writeGroup(b, p, g, o)
 		}
 	}
-	writeAudit(&b, p, r, o)
-	if o.Quiet {
-		_, err := w.Write(b.Bytes())
-		return err
-	}
-	writeWarnings(&b, p, r, o)
-	writeLetIn(&b, p, r, o)
-	if o.Verbose {
-		writeAll(&b, p, r)
-	}
-	writeSummary(&b, r)
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 // headline is the first line: what may happen now, and why in numbers.
@@ -111,8 +121,11 @@ func headline(r *ingest.Report, p painter) string {
 		return p.verdict(trust.Undecided, "NOTHING TO CHECK") + ": no component found in " + Clean(r.Source.Name)
 	}
 	what := "component"
-	if r.Base != nil {
+	switch {
+	case r.Base != nil:
 		what = "new or changed component"
+	case r.Audit != nil:
+		what = "release"
 	}
 	n := count(s.Judged, what, what+"s")
 	if r.Verdict == trust.Allow {
