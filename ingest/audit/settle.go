@@ -146,7 +146,7 @@ func (r *audit) fromEvidence(res *result, c *ingest.Component, m *recalled) {
 	}
 	if pin == nil && !local {
 		r.own(res, found{Kind: ingest.KindNeverGated, Key: "never-gated", Rule: "audit-never-gated", Effect: trust.EffectHold,
-			Message: "the release never passed the gate: it came in around it", Remedy: "headgate check " + c.Release.PURL() + ", or headgate init for all that is there"})
+			Message: "the release never passed the gate: it came in around it", Remedy: "headgate check " + c.Release.PURL() + ", or headgate init SOURCE for all that a source holds"})
 	}
 	if pin != nil && res.Checked {
 		for _, e := range c.Evidence {

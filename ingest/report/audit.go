@@ -80,6 +80,9 @@ func writeAuditGroup(b *bytes.Buffer, p painter, g *auditGroup, fs []*ingest.Aud
 	}
 	b.WriteByte('\n')
 	own := g.Message == "" || len(fs) == 1
+	if g.Kind == ingest.KindUndecided {
+		max = min(max, maxKnownListed)
+	}
 	for i, f := range fs {
 		if i == max && !o.Verbose {
 			fmt.Fprintf(b, "    … %d more, see --verbose, -o json or -o html=FILE\n", len(fs)-i)

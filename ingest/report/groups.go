@@ -62,12 +62,18 @@ func auditGroups(a *ingest.Audit) []*auditGroup {
 		if f.Kind != ingest.KindPolicy && f.Kind != ingest.KindSource {
 			k.rule = ""
 		}
+		if f.Kind == ingest.KindUndecided {
+			k.rule = f.Release.Package.Type // each registry is a trouble of its own
+		}
 		g := index[k]
 		remedy := generic(f)
 		if g == nil {
 			g = &auditGroup{Title: auditTitles[f.Kind], Kind: f.Kind, Rule: f.Rule, Effect: f.Effect, Message: f.Message, Remedy: remedy}
-			if g.Title == "" {
+			switch {
+			case g.Title == "":
 				g.Title = "Rule " + f.Rule + " does not hold"
+			case f.Kind == ingest.KindUndecided && !f.Release.IsZero():
+				g.Title += ": " + f.Release.Package.Type
 			}
 			index[k] = g
 			out = append(out, g)
