@@ -369,6 +369,9 @@ func (l *npmLock) compareTrees(pkgs *node, loc string, deps *node, depth int) er
 			!strings.Contains(v, ":") && d.get("resolved").str() != p.get("resolved").str():
 			l.problem(sbom.ProblemConflict, d.at(), fmt.Sprintf("the two trees of the file disagree on %s", short(at)), "write the lock file anew")
 		}
+		if p.get("link").yes() { // what a workspace has of its own lies in its folder
+			at = p.get("resolved").str()
+		}
 		return l.compareTrees(pkgs, at, d.get("dependencies"), depth+1)
 	})
 }

@@ -116,3 +116,21 @@ func TestPackageLock3(t *testing.T) {
 		t.Errorf("app: %+v", app)
 	}
 }
+
+// A version 2 file has the tree of npm 6 too. What a workspace has of its own
+// stands below the workspace there, and below its folder in "packages".
+func TestWorkspacesOfVersion2(t *testing.T) {
+	lock := func(version string) string {
+		return `{"name":"app","version":"1.0.0","lockfileVersion":2,"packages":{"":{"workspaces":["w"]},
+"node_modules/w":{"resolved":"w","link":true},"w":{"version":"1.0.0","dependencies":{"a":"^2.0.0"}},
+"w/node_modules/a":{"version":"2.0.0","resolved":"https://registry.example.com/a/-/a-2.0.0.tgz","integrity":"` + sri512 + `"}},
+"dependencies":{"w":{"version":"file:w","requires":{"a":"^2.0.0"},"dependencies":{
+"a":{"version":"` + version + `","resolved":"https://registry.example.com/a/-/a-2.0.0.tgz","integrity":"` + sri512 + `"}}}}}`
+	}
+	if res := parse(t, PackageLock, "package-lock.json", lock("2.0.0"), nil); len(res.Problems) != 0 {
+		t.Errorf("the trees agree: %v", res.Problems)
+	}
+	if res := parse(t, PackageLock, "package-lock.json", lock("2.0.1"), nil); len(res.Problems) != 1 || res.Problems[0].Code != sbom.ProblemConflict {
+		t.Errorf("the trees disagree: %v", res.Problems)
+	}
+}

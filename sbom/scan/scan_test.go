@@ -331,6 +331,19 @@ func TestOneSided(t *testing.T) {
 		t.Errorf("%+v", inv.Components)
 	}
 
+	inv = mustOpen(t, write(t, t.TempDir(), map[string]string{
+		"Podfile.lock": "PODS:\n  - Cache (3.0.3):\n    - Cache/Core (= 3.0.3)\n  - Cache/Core (3.0.3)\n\nDEPENDENCIES:\n  - Cache\n\nSPEC REPOS:\n  trunk:\n    - Cache\n\nSPEC CHECKSUMS:\n  Cache: " + strings.Repeat("a", 40) + "\n\nCOCOAPODS: 1.11.2\n",
+		"deno.lock":    `{"version":"4","specifiers":{"jsr:@std/bytes@1":"1.0.2"},"jsr":{"@std/bytes@1.0.2":{"integrity":"` + strings.Repeat("a", 64) + `"}}}`,
+	}))
+	for _, c := range inv.Components {
+		if slices.ContainsFunc(c.Problems, func(p sbom.Problem) bool { return p.Code == sbom.ProblemOneSided }) {
+			t.Errorf("%s is one-sided", c.Release)
+		}
+	}
+	if len(inv.Components) < 3 {
+		t.Errorf("%+v", inv.Components)
+	}
+
 	own := mustOpen(t, write(t, t.TempDir(), map[string]string{"package-lock.json": lock("left", "1.0.0", "")})).Components
 	own = slices.DeleteFunc(own, func(c sbom.Component) bool { return c.Kind != sbom.KindRegistry })
 	tr := &tree{ctx: context.Background(), fsys: fstest.MapFS{}}

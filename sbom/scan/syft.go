@@ -186,6 +186,8 @@ func looseName(r trust.Release) string {
 	switch r.Package.Type {
 	case "golang":
 		return "golang " + r.Package.FullName()
+	case "jsr": // Syft calls them npm packages of another registry
+		return "npm " + strings.ToLower(r.Package.FullName())
 	case "npm", "composer", "maven":
 		return r.Package.Type + " " + strings.ToLower(r.Package.FullName())
 	case "pypi", "cargo", "gem", "nuget":
@@ -193,7 +195,11 @@ func looseName(r trust.Release) string {
 	}
 	// Types and namespaces of the others differ between the two (swift and
 	// cocoapods names, hosts of Terraform registries, github and githubactions).
-	return strings.ToLower(r.Package.Name)
+	name := r.Package.Name
+	if r.Package.Type == "cocoapods" {
+		name, _, _ = strings.Cut(r.Package.FullName(), "/") // Syft lists the subspecs of a pod one by one
+	}
+	return strings.ToLower(name)
 }
 
 func looseKey(name string, version string) string {
