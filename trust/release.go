@@ -243,10 +243,17 @@ func NormalizePyPIVersion(v string) string {
 	return b.String()
 }
 
+// MaxPart bounds type, namespace, name and version of a release, each, in bytes.
+const MaxPart = 4096
+
 // checkText refuses what would let one name look like another or break a
 // report: invalid UTF-8, control and format characters, all spaces but none,
-// and full-width or letter-like compatibility forms of ASCII.
+// full-width or letter-like compatibility forms of ASCII, and what is longer than
+// any name is.
 func checkText(s string) error {
+	if len(s) > MaxPart {
+		return fmt.Errorf("a part of %d bytes, at most %d are read", len(s), MaxPart)
+	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("not valid UTF-8")
 	}

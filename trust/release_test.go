@@ -29,6 +29,38 @@ func TestParseRelease(t *testing.T) {
 	}
 }
 
+// TestThreat097LongNames: nothing works through a name or version without a bound.
+func TestThreat097LongNames(t *testing.T) {
+	for n, ok := range map[int]bool{MaxPart: true, MaxPart + 1: false, 1 << 20: false} {
+		for typ, version := range map[string]string{"npm": strings.Repeat("1.", n/2) + strings.Repeat("1", n%2), "pypi": strings.Repeat("1", n), "golang": "v" + strings.Repeat("1", n-1), "nuget": strings.Repeat("1", n), "deb": strings.Repeat("~", n)} {
+			if _, err := NewRelease(typ, "", "x", version); (err == nil) != ok {
+				t.Errorf("%s version of %d bytes: %v", typ, n, err)
+			}
+		}
+		if _, err := NewRelease("npm", "", strings.Repeat("x", n), "1.0.0"); (err == nil) != ok {
+			t.Errorf("name of %d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestThreat070OneCaseOneName: names that an ecosystem tells apart by case stay
+// apart, and those that it does not are one.
+func TestThreat070OneCaseOneName(t *testing.T) {
+	for typ, same := range map[string]bool{"npm": false, "golang": false, "gem": false, "cargo": false, "pypi": true, "nuget": true, "composer": true, "github": true} {
+		a, err := NewRelease(typ, "acme", "Widget", "1.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := NewRelease(typ, "acme", "widget", "1.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (a.Package == b.Package) != same || (a.PURL() == b.PURL()) != same {
+			t.Errorf("%s: %s and %s", typ, a, b)
+		}
+	}
+}
+
 // TestThreat069LookAlikes: a name that could be shown as another is no name.
 func TestThreat069LookAlikes(t *testing.T) {
 	for _, s := range []string{"a\u2028b", "a\u00a0b", "a\u200bb", "\u212aelvin", "ｆoo", "a\u202eb", "a\x00b", "a\nb", "a b", "\xff", "long\u017f", "\u0131d", "a\u3000b", "a\ufeffb"} {

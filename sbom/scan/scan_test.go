@@ -416,3 +416,23 @@ func mustComponents(t *testing.T, fsys fs.FS) []sbom.Component {
 	}
 	return inv.Components
 }
+
+// TestThreat055DegradedReader: where one of the two readers fails on a file, the
+// inventory says so, whatever the other one found.
+func TestThreat055DegradedReader(t *testing.T) {
+	tr := &tree{ctx: context.Background(), fsys: fstest.MapFS{}}
+	if _, err := tr.bySyft("package-lock.json", lockfile.PackageLock, []byte("{")); err == nil {
+		t.Error("a reading that failed has no error")
+	}
+	for name, files := range map[string]map[string]string{
+		"both fail":              {"package-lock.json": "{"},
+		"the own reader refuses": {"package-lock.json": strings.Replace(lock("left", "1.0.0", ""), `"lockfileVersion":3`, `"lockfileVersion":99`, 1)},
+		"only Syft reads it":     {"rebar.lock": "{"},
+		"beside a sound one":     {"a/package-lock.json": lock("left", "1.0.0", ""), "b/yarn.lock": "a@1:\n  version"},
+	} {
+		if inv := mustOpen(t, write(t, t.TempDir(), files)); !inv.Partial() {
+			cs, ps := list(inv)
+			t.Errorf("%s: %q %q", name, cs, ps)
+		}
+	}
+}
