@@ -198,7 +198,7 @@ func All(cfg Config) (List, error) {
 		g, n,
 		pypi.New(cfg.Getter, cfg.Settings.PyPI, cfg.Sigstore),
 		cargo.New(cfg.Getter, cfg.Settings.Cargo),
-		rubygems.New(cfg.Getter, cfg.Settings.Gems, cfg.Sigstore),
+		rubygems.New(rubygems.Options{Get: cfg.Getter, Config: cfg.Settings.Gems, Sigstore: cfg.Sigstore, Materials: cfg.Materials, Clock: cfg.Clock}),
 		mvn,
 		ng,
 		hm,

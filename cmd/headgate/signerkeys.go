@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/cms"
 	"github.com/headgate/headgate/trust/keyfile"
 )
 
@@ -90,7 +92,7 @@ func (c *Command) pinKeys(ctx context.Context, o *options, p keyPin) error {
 				others = append(others, keyName(k))
 				continue
 			}
-			if k.Certificate != nil && !isAuthority(k) {
+			if k.Certificate != nil && !ownRoot(k) {
 				return usage("%s: %s is the certificate of a signer and no authority's: pin the root that it chains to, and accept the signer after a check with headgate signers accept PURL", name, k.Name)
 			}
 			chosen = append(chosen, from{k, name})
@@ -112,10 +114,15 @@ func (c *Command) pinKeys(ctx context.Context, o *options, p keyPin) error {
 			if !slices.ContainsFunc(ms, func(o store.PinnedMaterial) bool { return o.Scope == m.Scope && string(o.Data) == string(m.Data) }) {
 				ms = append(ms, m)
 			}
-			if k.Signer == nil {
+			signer := k.Signer
+			if k.Certificate != nil && !k.Certificate.IsCA {
+				own := cms.Signer([]*x509.Certificate{k.Certificate})
+				signer = &own
+			}
+			if signer == nil {
 				continue
 			}
-			a := store.Acceptance{Signer: *k.Signer, Scope: sc, By: p.by, Reason: p.reason, Until: p.until, Reinstate: p.reinstate, UnsafeScope: p.unsafe}
+			a := store.Acceptance{Signer: *signer, Scope: sc, By: p.by, Reason: p.reason, Until: p.until, Reinstate: p.reinstate, UnsafeScope: p.unsafe}
 			if !slices.ContainsFunc(as, func(o store.Acceptance) bool { return o.Scope == sc && o.Signer.Identity() == a.Signer.Identity() }) {
 				as = append(as, a)
 			}
@@ -153,11 +160,12 @@ func (c *Command) pinKeys(ctx context.Context, o *options, p keyPin) error {
 	return nil
 }
 
-// isAuthority reports whether a certificate can be a root: an authority's, or one
-// from before there were extensions that signed itself.
-func isAuthority(k keyfile.Key) bool {
+// ownRoot reports whether a certificate can stand at the end of a chain: an
+// authority's, or one that signed itself and vouches for nobody else, as gems are
+// signed with.
+func ownRoot(k keyfile.Key) bool {
 	x := k.Certificate
-	return x.BasicConstraintsValid && x.IsCA || x.Version < 3 && string(x.RawIssuer) == string(x.RawSubject)
+	return x.BasicConstraintsValid && x.IsCA || string(x.RawIssuer) == string(x.RawSubject)
 }
 
 func keyName(k keyfile.Key) string {

@@ -2,35 +2,53 @@ package rubygems
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/gemsig"
+	"github.com/headgate/headgate/trust/keyfile"
 	"github.com/headgate/headgate/trust/sigstore"
 )
 
 // factsFreshFor is how old the unsigned facts may be; nothing rests on them alone.
 const factsFreshFor = time.Hour
 
-// Adapter checks gems. It is safe for concurrent use.
-type Adapter struct {
-	get  upstream.Getter
-	cfg  Config
-	root adapter.Verifiers
+// Options are the outside world of the adapter. Materials hands out the
+// certificates of signers and their authorities that were pinned; nil for none.
+// With it, Clock is required.
+type Options struct {
+	Get       upstream.Getter
+	Config    Config
+	Sigstore  adapter.Verifiers // of attestations
+	Materials adapter.Materials
+	Clock     adapter.Clock
 }
 
-// New returns an adapter that asks upstream through get and verifies
-// attestations by root.
-func New(get upstream.Getter, cfg Config, root adapter.Verifiers) *Adapter {
-	if cfg.Default == "" {
-		cfg.Default = DefaultSource
+// Adapter checks gems. It is safe for concurrent use.
+type Adapter struct {
+	get       upstream.Getter
+	cfg       Config
+	root      adapter.Verifiers
+	materials adapter.Materials
+	clock     adapter.Clock
+}
+
+// New returns an adapter.
+func New(o Options) *Adapter {
+	if o.Config.Default == "" {
+		o.Config.Default = DefaultSource
 	}
-	return &Adapter{get: get, cfg: cfg, root: root}
+	return &Adapter{get: o.Get, cfg: o.Config, root: o.Sigstore, materials: o.Materials, clock: o.Clock}
 }
 
 // Describe says what is verified.
@@ -38,7 +56,7 @@ func (a *Adapter) Describe() adapter.Description {
 	return adapter.Description{
 		Name: "RubyGems", Types: []string{"gem"}, Sources: []string{"Gemfile.lock with CHECKSUMS"},
 		Integrity: "SHA-256 of lock file = compact index (= gem, when fetched)",
-		Registry:  "–", Publisher: "Sigstore attestations of trusted publishing, where the gem has them",
+		Registry:  "–", Publisher: "Sigstore attestations of trusted publishing, where the gem has them; certificate signatures inside the gem, where the certificate was pinned",
 		Binding: "digest (and name, where the attestation is a statement) are signed; the publisher is remembered from first sight",
 		Checks:  []trust.Check{trust.CheckSource, trust.CheckIndex, trust.CheckPublisherSig, trust.CheckProvenance, trust.CheckBytes},
 		Offers:  trust.AssuranceNone,
@@ -93,7 +111,10 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	if len(locked.Digests) == 0 {
 		subject.Digests = served.Digests
 	}
-	res.Evidence = append(res.Evidence, a.attestations(ctx, source, r, platform, subject)...)
+	res.Evidence = append(res.Evidence, a.signatures(ctx, source, r, platform, subject)...)
+	if ctx.Err() != nil {
+		return adapter.Result{}, ctx.Err()
+	}
 	if req.Bytes {
 		res.Evidence = append(res.Evidence, a.bytes(ctx, source, r, platform, subject))
 	}
@@ -118,6 +139,70 @@ func fileName(r trust.Release, platform string) string {
 		s += "-" + platform
 	}
 	return s
+}
+
+// signatures are the gem's attestations, and the certificate signatures inside it
+// where a certificate is pinned for the gem: without one a look would teach
+// nothing.
+func (a *Adapter) signatures(ctx context.Context, source string, r trust.Release, platform string, subject trust.Artifact) []trust.Evidence {
+	es := a.attestations(ctx, source, r, platform, subject)
+	roots, err := a.roots(ctx, r.Package)
+	if len(roots) == 0 && err == nil {
+		return es
+	}
+	var v *gemsig.Verified
+	var b adapter.Blob
+	if err == nil {
+		b, err = a.open(ctx, source, r, platform, subject)
+	}
+	if err == nil {
+		defer b.Close()
+		v, err = gemsig.Verify(io.NewSectionReader(b, 0, b.Size()), gemsig.Want{Name: r.Package.Name, Version: r.Version, Platform: platform, Roots: roots, Now: a.clock()})
+	}
+	if err != nil {
+		e := adapter.Unverified(trust.CheckPublisherSig, r, subject, err)
+		if e.Reason == trust.ReasonUnknownKey {
+			e.Remedy = "headgate signers accept '" + r.Package.PURL() + "' --key FILE --reason '…', with the certificate from the project's own site"
+		}
+		return append(es, e)
+	}
+	signer := v.Signer()
+	// That there is no attestation besides says nothing then.
+	es = slices.DeleteFunc(es, func(e trust.Evidence) bool { return e.Outcome == trust.Absent })
+	return append(es, trust.Evidence{Check: trust.CheckPublisherSig, Outcome: trust.Verified, Release: r, Artifact: subject, Signer: &signer, Assurance: trust.AssurancePublisher,
+		Detail: "signed with a certificate inside the gem"})
+}
+
+// roots are the certificates that are pinned for the gem. One that cannot be read
+// is an error about that one alone, unless it is all there is.
+func (a *Adapter) roots(ctx context.Context, p trust.Package) ([]*x509.Certificate, error) {
+	if a.materials == nil {
+		return nil, nil
+	}
+	ms, err := a.materials.Materials(ctx, trust.MaterialX509Root, p)
+	if err != nil {
+		return nil, fmt.Errorf("reading the pinned certificates of %s: %w", p, err)
+	}
+	var out []*x509.Certificate
+	var unread error
+	for _, m := range ms {
+		keys, bad, err := keyfile.Parse(m.Data)
+		if err == nil && len(bad) > 0 {
+			err = bad[0]
+		}
+		if err != nil {
+			unread = trust.Undecidable(trust.ReasonUnknownKey, "the pinned certificate %.100q cannot be read: %w", m.Name, err)
+		}
+		for _, k := range keys {
+			if k.Certificate != nil {
+				out = append(out, k.Certificate)
+			}
+		}
+	}
+	if len(out) > 0 {
+		unread = nil
+	}
+	return out, unread
 }
 
 // attestations asks for the gem's attestations and verifies each.

@@ -36,6 +36,8 @@ type server struct {
 	extra         []json.RawMessage
 	repository    string
 	fault         sigstoretest.Fault
+	gem           string // its bytes
+	materials     adapter.Materials
 }
 
 func (s *server) handler(t testing.TB) http.Handler {
@@ -48,7 +50,7 @@ func (s *server) handler(t testing.TB) http.Handler {
 	atts := append([]json.RawMessage{s.signer.Bundle(opt)}, s.extra...)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/info/widget", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "---\n1.1.0 |checksum:%s\n1.2.0 rack:>= 2|checksum:%s,ruby:>= 3\n1.2.0-java |checksum:%s\n", digest("old").Value, digest(body).Value, digest("java").Value)
+		fmt.Fprintf(w, "---\n1.1.0 |checksum:%s\n1.2.0 rack:>= 2|checksum:%s,ruby:>= 3\n1.2.0-java |checksum:%s\n", digest("old").Value, digest(s.gem).Value, digest("java").Value)
 	})
 	mux.HandleFunc("/api/v1/versions/widget.json", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `[{"number":"1.2.0","platform":"ruby","created_at":"2026-03-01T00:00:00Z","licenses":["MIT"],"metadata":{"source_code_uri":"https://github.com/Acme/widget/tree/v1.2.0"}},{"number":"1.1.0","platform":"ruby","created_at":"2026-01-01T00:00:00Z"}]`)
@@ -62,13 +64,13 @@ func (s *server) handler(t testing.TB) http.Handler {
 			t.Log(err)
 		}
 	})
-	mux.HandleFunc("/gems/widget-1.2.0.gem", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, body) })
+	mux.HandleFunc("/gems/widget-1.2.0.gem", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, s.gem) })
 	return mux
 }
 
 func newServer(t testing.TB) *server {
 	w := sigstoretest.New(t, adaptertest.Now)
-	return &server{world: w, signer: w, subject: "widget-1.2.0.gem", signed: body}
+	return &server{world: w, signer: w, subject: "widget-1.2.0.gem", signed: body, gem: body}
 }
 
 func (s *server) at(t testing.TB, env *adaptertest.Env) adaptertest.World {
@@ -85,11 +87,12 @@ func (s *server) at(t testing.TB, env *adaptertest.Env) adaptertest.World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	art := trust.Artifact{Digests: trust.Digests{digest(body)}}
+	art := trust.Artifact{Digests: trust.Digests{digest(s.gem)}}
 	return adaptertest.World{
-		Adapter:  New(env.Getter(), Config{Default: base + "/"}, func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil }),
+		Adapter: New(Options{Get: env.Getter(), Config: Config{Default: base + "/"}, Sigstore: func(context.Context, trust.Package) (*sigstore.Verifier, error) { return v, nil },
+			Materials: s.materials, Clock: env.Clock}),
 		Request:  adapter.Request{Component: sbom.Component{Release: r, Kind: sbom.KindRegistry, Artifacts: []trust.Artifact{art}}, Bytes: true, History: 3},
-		Artifact: art, Bytes: []byte(body),
+		Artifact: art, Bytes: []byte(s.gem),
 	}
 }
 
