@@ -100,6 +100,10 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 	res.Evidence = []trust.Evidence{{
 		Check: trust.CheckBytes, Outcome: trust.Verified, Release: r, Artifact: locked, Source: resp.URL,
 		Detail: "the digest stands for " + d.describe(), Raw: []trust.Raw{trust.NewRaw("manifest", resp.Header.Get("Content-Type"), resp.Body)},
+	}, {
+		// A registry has no other word for an image than its digest.
+		Check: trust.CheckLockfile, Outcome: trust.Verified, Release: r, Artifact: locked, Source: resp.URL,
+		Detail: "the registry serves the image under the digest that the source states",
 	}}
 	es, notes := a.signatures(ctx, r, locked, im, d)
 	if ctx.Err() != nil {

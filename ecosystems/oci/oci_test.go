@@ -74,6 +74,9 @@ func TestIndexAndPlatformAreDifferentDigests(t *testing.T) {
 	}
 	res = collect(t, a, g.component(single))
 	want(t, "platform", find(t, res, trust.CheckPublisherSig), trust.Absent, trust.ReasonNotPublished)
+	// What a policy asks of an update that nobody signs: source, registry and bytes agree.
+	want(t, "stated digest", find(t, res, trust.CheckLockfile), trust.Verified, "")
+	want(t, "bytes", find(t, res, trust.CheckBytes), trust.Verified, "")
 	if res.Facts.Repository != "https://github.com/acme/widget" || res.Facts.Published.IsZero() {
 		t.Errorf("facts: %+v", res.Facts)
 	}

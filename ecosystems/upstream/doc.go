@@ -8,6 +8,9 @@
 // digest. It never sends credentials to a host or path that they are not for,
 // and never shows them in an error, a log or a Response.
 //
+// A host that asks for fewer requests is left alone by all callers for as long as
+// it asked, and whoever is told of waits is told so.
+//
 // Behind an HTTP proxy the proxy resolves names; the client can then check only
 // addresses that are written in the URL.
 package upstream
