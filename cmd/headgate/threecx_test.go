@@ -35,6 +35,7 @@ type tarballRegistry struct {
 	young    string            // the version that was published an hour ago
 	heads    map[string]string // by version, the commit that the record names
 	source   string            // the repository that the records name
+	licenses map[string]any    // by version, instead of MIT; nil for none
 }
 
 func (n *tarballRegistry) integrity(version string) string {
@@ -62,6 +63,9 @@ func (n *tarballRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		record := map[string]any{
 			"name": n.name, "version": v, "license": "MIT",
 			"dist": map[string]any{"tarball": n.tarball(v), "integrity": n.integrity(v)},
+		}
+		if l, ok := n.licenses[v]; ok {
+			record["license"] = l
 		}
 		if n.source != "" {
 			record["repository"] = map[string]any{"type": "git", "url": "git+" + n.source + ".git"}
