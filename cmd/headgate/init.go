@@ -228,7 +228,7 @@ func (t baselineText) print(c *Command, r *ingest.Report, unsafe bool) (missed i
 		case k.Verdict == trust.Block:
 			blocked = append(blocked, purl+"  "+clean(first(k.Findings, trust.EffectBlock)))
 		case k.Unreachable():
-			line := purl + "  " + clean(unreachableWhy(k))
+			line := purl + "  " + unreachableWhy(k)
 			if unsafe {
 				unseen = append(unseen, line)
 			} else {
@@ -292,7 +292,7 @@ func (t baselineText) print(c *Command, r *ingest.Report, unsafe bool) (missed i
 	list("Pinned by digest only, nothing better is offered or known", weak)
 	switch dry := t.again && !t.rest; {
 	case len(unreached) > 0 && !dry:
-		p("\n  next: when it can be reached, headgate init again: it goes on with these %d alone", len(unreached))
+		p("\n  next: once it can be reached, headgate init again: it goes on with what is missing alone")
 	case t.wrote:
 		p("\n  next: commit %s, then on a branch: headgate check --base main", ConfigFile)
 	default:
@@ -308,12 +308,16 @@ func (t baselineText) print(c *Command, r *ingest.Report, unsafe bool) (missed i
 func unreachableWhy(k *ingest.Component) string {
 	for _, e := range k.Evidence {
 		if e.Outcome == trust.Unreachable {
-			return string(e.Check) + ": " + e.Detail
+			why := string(e.Check) + ": " + report.Clean(e.Detail)
+			if e.Remedy != "" {
+				why += "\n    next: " + report.Clean(e.Remedy)
+			}
+			return why
 		}
 	}
 	for _, f := range k.Findings {
 		if f.Counts() {
-			return f.Rule + ": " + f.Message
+			return report.Clean(f.Rule + ": " + f.Message)
 		}
 	}
 	return ""

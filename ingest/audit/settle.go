@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,7 +145,7 @@ func (r *audit) fromEvidence(res *result, c *ingest.Component, m *recalled) {
 				Effect: trust.EffectBlock, Message: clip("the digests do not agree with upstream: " + e.Detail), Remedy: "headgate explain " + c.Release.PURL()})
 		}
 	}
-	if pin == nil && !local {
+	if pin == nil && !local && !r.decided(c, m) {
 		r.own(res, found{Kind: ingest.KindNeverGated, Key: "never-gated", Rule: "audit-never-gated", Effect: trust.EffectHold,
 			Message: "the release never passed the gate: it came in around it", Remedy: "headgate check " + c.Release.PURL() + ", or headgate init SOURCE for all that a source holds"})
 	}
@@ -219,6 +220,16 @@ func disagrees(accepted []trust.Artifact, a trust.Artifact) bool {
 		}
 	}
 	return false
+}
+
+// decided reports whether people let the release in: by an approval or an
+// exception, which pins nothing, as it would outlive their end. Whether those
+// still count is the gate's answer, not this one.
+func (r *audit) decided(c *ingest.Component, m *recalled) bool {
+	if _, ok := r.exceptions[c.Release]; ok || len(m.approvals[c.Release]) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.Findings, func(f trust.Finding) bool { return !f.Counts() })
 }
 
 func (r *audit) fromApprovals(res *result, c *ingest.Component, m *recalled) {
