@@ -131,10 +131,6 @@ func (i *instances) check(ctx context.Context) error {
 	return nil
 }
 
-func rulesOf(in *policies.SigstoreInstance) *sigstore.Rules {
-	return &sigstore.Rules{Instance: in.Name, Logs: in.Logs, Timestamps: in.Timestamps, CertificateLogs: in.CertificateLogs, Issuers: in.Issuers}
-}
-
 // tuf is where the material of an instance is kept that comes by TUF. The folder
 // belongs to repository and anchor, so that two instances of one name in two
 // projects never share their state.
@@ -155,7 +151,7 @@ func (i *instances) tuf(in *policies.SigstoreInstance) (*sigroot.Store, error) {
 // load reads the material of an instance; it asks the network only where there
 // is nothing at hand, or where it is due.
 func (i *instances) load(ctx context.Context, in *policies.SigstoreInstance) *instanceMaterial {
-	opt := sigstore.RootOptions{Now: i.c.now(), Rules: rulesOf(in)}
+	opt := sigstore.RootOptions{Now: i.c.now(), Rules: ingest.SigstoreRules(in)}
 	out := &instanceMaterial{}
 	if in.TUF == nil {
 		var b []byte

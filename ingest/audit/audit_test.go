@@ -15,6 +15,7 @@ import (
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/audit"
 	"github.com/headgate/headgate/policies"
+	"github.com/headgate/headgate/policies/advisories"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
@@ -232,6 +233,53 @@ func TestRevokedSigner(t *testing.T) {
 	equal(t, "run", at.RunID, "")
 	if at.Verdict != trust.Allow {
 		t.Errorf("as of before: %s, %+v", at.Verdict, at.Audit.Findings)
+	}
+	notes := strings.Join(at.Notes, "\n")
+	if !strings.Contains(notes, "judged as of ") || !strings.Contains(notes, "not turned back: the policy") || strings.Contains(notes, "advisories") {
+		t.Errorf("notes %q", notes)
+	}
+	// Before anything was recorded nothing is known, and that is said of each release.
+	at, err = w.audit(audit.Request{Sources: []audit.Source{source(t, "s", a)}, FailOn: audit.FailOnAny, At: w.now.AddDate(-1, 0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at.Verdict == trust.Allow || !strings.Contains(fmt.Sprint(at.Audit.Findings), "nothing was recorded about these bytes by") {
+		t.Errorf("before anything was recorded: %s, %+v", at.Verdict, at.Audit.Findings)
+	}
+}
+
+// revised is a source of advisories of which some were changed since.
+type revised struct{ now time.Time }
+
+func (r revised) Query(_ context.Context, items []advisories.Item, _ time.Time) advisories.Answer {
+	out := advisories.Answer{Advisories: map[trust.Release][]policies.Advisory{}, States: map[trust.Release]policies.State{}, Reasons: map[trust.Release]string{}}
+	for _, it := range items {
+		out.States[it.Release] = policies.StateKnown
+		out.Advisories[it.Release] = []policies.Advisory{{ID: "GHSA-later", Severity: "low", Modified: r.now}, {ID: "GHSA-before", Severity: "low", Modified: r.now.AddDate(-1, 0, 0)}}
+	}
+	return out
+}
+
+// Advisories that were changed after the moment as of which is judged are named.
+func TestAtNamesWhatCannotBeTurnedBack(t *testing.T) {
+	w := newWorld(t)
+	w.accept(a)
+	then := w.now.Add(time.Minute)
+	w.now = w.now.Add(48 * time.Hour)
+	w.gate.Advisories = revised{w.now}
+	w.accept(a) // again
+	r, err := w.audit(audit.Request{Sources: []audit.Source{source(t, "s", a)}, FailOn: audit.FailOnAny, At: then})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(r.Notes, "\n")
+	for _, want := range []string{"1 of those found were changed since: GHSA-later", "1 releases were accepted again since"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no %q in %q", want, notes)
+		}
+	}
+	if strings.Contains(notes, "GHSA-before") {
+		t.Errorf("notes %q", notes)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/headgate/headgate/ecosystems/golang"
 	"github.com/headgate/headgate/ecosystems/npm"
 	"github.com/headgate/headgate/ecosystems/oci"
+	"github.com/headgate/headgate/ingest"
+	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/checksums"
 	"github.com/headgate/headgate/trust/helmprov"
@@ -50,6 +52,7 @@ type Checked struct {
 type again struct {
 	at       time.Time
 	facts    trust.Facts
+	config   policies.Config
 	signed   time.Time              // that a log signed for this release, of a check that was made anew
 	document func(trust.Raw) []byte // of the capsule; nil if it is not there
 	artifact Artifact
@@ -118,7 +121,12 @@ func (a *again) bundle(e *trust.Evidence, b []byte) error {
 			return err
 		}
 	}
-	root, err := sigstore.LoadTrustedRoot(doc, sigstore.RootOptions{Obtained: a.at, Now: a.at})
+	// A private instance has its own rules, which the capsule's policy names.
+	instance, err := a.config.InstanceFor(e.Release.Package)
+	if err != nil {
+		return err
+	}
+	root, err := sigstore.LoadTrustedRoot(doc, sigstore.RootOptions{Obtained: a.at, Now: a.at, Rules: ingest.SigstoreRules(instance)})
 	if err != nil {
 		return err
 	}
@@ -136,7 +144,7 @@ func (a *again) bundle(e *trust.Evidence, b []byte) error {
 		}
 		want.Identity = sigstore.KeyIdentity()
 		v, err = sigstore.NewKeyVerifier(root, ks, sigstore.UsageAttestations)
-	case c.Entries == 0:
+	case c.Entries == 0 && instance == nil:
 		v, err = sigstore.NewGitHubPrivateVerifier(root)
 	default:
 		v, err = sigstore.NewVerifier(root)

@@ -305,7 +305,7 @@ func Replay(ctx context.Context, data []byte, o Options) (*Replayed, error) {
 		// Built-in rules change between versions of headgate.
 		r.Differences = append(r.Differences, fmt.Sprintf("the policy: this headgate makes %s of the configuration, the decision was made by %s", p.Digest(), r.Run.PolicyDigest))
 	}
-	a := &again{at: d.At, facts: d.Facts, artifact: o.Artifact, document: func(raw trust.Raw) []byte { return members[rawDir+raw.Digest.Value] }}
+	a := &again{at: d.At, facts: d.Facts, config: p.Config(), artifact: o.Artifact, document: func(raw trust.Raw) []byte { return members[rawDir+raw.Digest.Value] }}
 	in.Evidence = r.evidence(a, o)
 	if err := r.approvals(ctx, p, &in, members, o); err != nil {
 		return nil, err
