@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -81,6 +83,11 @@ func cmdSigstore(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Check(os.WriteFile(ts.MkAbs(name), b, 0o644))
 	}
 	writeInstances(ts, tb, w, s, now)
+	img, err := random.Image(64, 1)
+	ts.Check(err)
+	lay, err := layout.Write(ts.MkAbs("layout"), empty.Index)
+	ts.Check(err)
+	ts.Check(lay.AppendImage(img))
 	reg := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
 	ts.Defer(reg.Close)
 	host := strings.TrimPrefix(reg.URL, "http://")

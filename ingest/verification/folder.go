@@ -19,7 +19,11 @@ type FolderError struct{ Changes []signing.Change }
 // Error names the changes, maxShown of them at most.
 func (e *FolderError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the folder is not what was signed: %d changes", len(e.Changes))
+	what := "changes"
+	if len(e.Changes) == 1 {
+		what = "change"
+	}
+	fmt.Fprintf(&b, "the folder is not what was signed: %d %s", len(e.Changes), what)
 	for i, c := range e.Changes {
 		if i == maxShown {
 			fmt.Fprintf(&b, "\nand %d more", len(e.Changes)-i)
