@@ -63,14 +63,14 @@ func TestThreat001And006EveryFaultOnEveryPath(t *testing.T) {
 			}
 			res := collect(t, g.serve(nil), g.component(image))
 			found := false
-			for _, e := range res.Evidence[1:] {
+			for _, e := range res.Evidence[2:] { // behind those about the digest itself
 				found = found || e.Outcome == trust.Failed || e.Outcome == trust.Unreachable
 				if e.Outcome == trust.Verified {
 					t.Errorf("%s by %s: %s is verified", f, form, e.Check)
 				}
 			}
 			if !found {
-				t.Errorf("%s by %s: %+v", f, form, res.Evidence[1:])
+				t.Errorf("%s by %s: %+v", f, form, res.Evidence[2:])
 			}
 		}
 	}
@@ -159,7 +159,7 @@ func TestProvenanceWithoutSource(t *testing.T) {
 		st := sigstoretest.Statement(sigstore.PredicateProvenance1, c.predicate, sigstoretest.Subject{Name: widget, Digest: map[string]string{"sha256": digestOf(image).Value}})
 		g.refer(image, g.world.Bundle(sigstoretest.Options{Statement: st}))
 		res := collect(t, g.serve(nil), g.component(image))
-		if e := res.Evidence[1]; e.Outcome != c.o || len(res.Evidence) != 2 {
+		if e := res.Evidence[2]; e.Outcome != c.o || len(res.Evidence) != 3 {
 			t.Errorf("%s: %s %s %s", what, e.Outcome, e.Reason, e.Detail)
 		}
 		if noted := len(res.Facts.Notes) == 1; noted != (c.o == trust.Absent) {
@@ -180,11 +180,11 @@ func TestThreat020And051SeveralSignatures(t *testing.T) {
 	g.legacy(image, ".att", layer)
 	res := collect(t, g.serve(nil), g.component(image))
 	outcomes := map[trust.Outcome]int{}
-	for _, e := range res.Evidence[1:] {
+	for _, e := range res.Evidence[2:] {
 		outcomes[e.Outcome]++
 	}
 	if outcomes[trust.Verified] != 1 || outcomes[trust.Failed]+outcomes[trust.Unreachable] != 1 {
-		t.Errorf("%v: %+v", outcomes, res.Evidence[1:])
+		t.Errorf("%v: %+v", outcomes, res.Evidence[2:])
 	}
 }
 
@@ -435,8 +435,8 @@ func TestThreat100EndlessSignatures(t *testing.T) {
 			g.legacy(image, ".sig", many(c.layers, layer)...)
 		}
 		res := collect(t, g.serve(nil), g.component(image))
-		e := res.Evidence[1]
-		if e.Outcome != c.o || c.o == trust.Unreachable && e.Reason != trust.ReasonTooLarge || len(res.Evidence) != 2 {
+		e := res.Evidence[2] // behind those about the digest itself
+		if e.Outcome != c.o || c.o == trust.Unreachable && e.Reason != trust.ReasonTooLarge || len(res.Evidence) != 3 {
 			t.Errorf("%s: %d pieces of evidence, %s %s %s", what, len(res.Evidence), e.Outcome, e.Reason, e.Detail)
 		}
 	}
