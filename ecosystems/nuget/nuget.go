@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -390,7 +391,7 @@ func (a *Adapter) author(ctx context.Context, r trust.Release, subject trust.Art
 		// A root that is not at hand is like a key that is not: it accuses nobody.
 		if _, reason := trust.Classify(err); reason == trust.ReasonUntrustedSigner {
 			e := adapter.Doubtful(check, r, subject, trust.ReasonUnknownKey, "the author signature is sound and by nobody under a root that is at hand: %v", err)
-			e.Remedy = "pin the author's root, or the certificate in trustedSigners of ~/.nuget/NuGet/NuGet.Config"
+			e.Remedy = pinned.Command(r.Package, "ROOT", "") + ", with the root that the author's certificate is under; or name the certificate in trustedSigners of ~/.nuget/NuGet/NuGet.Config"
 			return e
 		}
 		return adapter.Unverified(check, r, subject, err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -177,6 +178,7 @@ func (a *Adapter) signatures(ctx context.Context, r trust.Release, art trust.Art
 				continue
 			}
 			if e.Outcome == trust.Unreachable && e.Reason == trust.ReasonUnknownKey {
+				e.Remedy = pinned.Command(r.Package, "FILE", "") + ", with the publisher's own key"
 				unknown = append(unknown, e)
 				continue
 			}

@@ -84,12 +84,21 @@ func (k *Keys) certificates(data []byte) read {
 	return r
 }
 
-// Remedy says how to pin the key that a signature names. issuers are fingerprints
-// or key ids, as openpgp.Issuers returns them.
+// Remedy says how to pin the OpenPGP key that a signature names. issuers are
+// fingerprints or key ids, as openpgp.Issuers returns them.
 func Remedy(p trust.Package, issuers []string) string {
-	signer := ""
+	more := ""
 	if len(issuers) == 1 && issuers[0] != "unknown" {
-		signer = " --signer " + issuers[0]
+		more = "--signer " + issuers[0]
 	}
-	return "headgate signers accept '" + strings.ReplaceAll(p.PURL(), "'", "%27") + "' --key FILE" + signer + " --reason '…', with FILE from the project's own site (its KEYS file), not from a key server"
+	return Command(p, "FILE", more) + ", with FILE from the project's own site (its KEYS file), not from a key server"
+}
+
+// Command is the command that pins a file of keys for the package. The package's
+// URL may come from a scanned file: what ends a shell's quotes is escaped.
+func Command(p trust.Package, file, more string) string {
+	if more != "" {
+		more = " " + more
+	}
+	return "headgate signers accept '" + strings.ReplaceAll(p.PURL(), "'", "%27") + "' --key " + file + more + " --reason '…'"
 }

@@ -81,6 +81,10 @@ func TestRemedy(t *testing.T) {
 	if got := Remedy(p, []string{"ABCD"}); !strings.HasPrefix(got, "headgate signers accept 'pkg:maven/org.example/widget' --key FILE --signer ABCD --reason") {
 		t.Error(got)
 	}
+	evil := trust.Package{Type: "generic", Name: "x'; rm -rf ~ #"}
+	if got := Command(evil, "FILE", ""); strings.Count(got, "'") != 4 {
+		t.Error(got)
+	}
 	if got := Remedy(p, []string{"A", "B"}); strings.Contains(got, "--signer") {
 		t.Error(got)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
+	"github.com/headgate/headgate/ecosystems/pinned"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
@@ -162,7 +163,7 @@ func (a *Adapter) signatures(ctx context.Context, source string, r trust.Release
 	if err != nil {
 		e := adapter.Unverified(trust.CheckPublisherSig, r, subject, err)
 		if e.Reason == trust.ReasonUnknownKey {
-			e.Remedy = "headgate signers accept '" + r.Package.PURL() + "' --key FILE --reason '…', with the certificate from the project's own site"
+			e.Remedy = pinned.Command(r.Package, "FILE", "") + ", with the certificate from the project's own site"
 		}
 		return append(es, e)
 	}

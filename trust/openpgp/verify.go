@@ -115,7 +115,7 @@ func VerifyClearsigned(document []byte, want Want) (*Verified, error) {
 
 func (w Want) validate() error {
 	if w.Keys.Len() == 0 {
-		return trust.Undecidable(trust.ReasonUnknownKey, "no OpenPGP key is pinned for this; add one with \"headgate signers import\"")
+		return trust.Undecidable(trust.ReasonUnknownKey, "no OpenPGP key is pinned for this; add one with \"headgate signers accept --key FILE\"")
 	}
 	if w.Now.IsZero() {
 		return trust.Misconfigured("verifying an OpenPGP signature needs the time")
