@@ -89,7 +89,10 @@ func (g *Gate) judge(ctx context.Context, it *item) (err error) {
 		}
 	}()
 	out := g.Judge.Evaluate(ctx, it.in)
-	it.findings, it.verdict, it.trace = out.Findings, out.Verdict, out.Trace
+	it.findings, it.verdict = out.Findings, out.Verdict
+	if g.Explain {
+		it.trace = out.Trace
+	}
 	return ctx.Err()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +20,7 @@ const maxEvidence = 10_000
 // collect gets the evidence of every item that has none yet. A panic of an
 // adapter or verifier is evidence that could not be had; the only error is a
 // cancelled context.
-func (g *Gate) collect(ctx context.Context, work []*item, q Request) error {
+func (g *Gate) collect(ctx context.Context, work []*item, q Request, one *shared) error {
 	jobs := g.Jobs
 	if jobs <= 0 {
 		jobs = DefaultJobs
@@ -44,11 +45,7 @@ func (g *Gate) collect(ctx context.Context, work []*item, q Request) error {
 			it.earlier = nil
 			step()
 		case it.earlier != nil:
-			it.in.Evidence, it.in.Facts = it.earlier.Evidence, it.earlier.Facts
-			it.checked = it.earlier.EvidenceChecked
-			if it.checked.IsZero() {
-				it.checked = it.earlier.At
-			}
+			it.in.Evidence, it.in.Facts, it.checked = it.earlier.evidence, it.earlier.facts, it.earlier.checked
 			step()
 		case !it.in.Adapter || !asks(g.Adapters[it.in.Component.Release.Package.Type], it.in.Component.Kind):
 			it.in.Evidence = []trust.Evidence{unasked(it.in.Component, it.in.Adapter)}
@@ -99,7 +96,9 @@ func (g *Gate) collect(ctx context.Context, work []*item, q Request) error {
 			if err != nil {
 				res = adapter.Result{Evidence: []trust.Evidence{internal(it.in.Component, err.Error())}}
 			}
-			it.in.Evidence, it.in.Facts, it.in.History = withMetadata(it.in.Component, res), res.Facts, res.History
+			// A copy has just the size that is needed, not what appending left.
+			it.in.Evidence, it.in.Facts, it.in.History = slices.Clone(withMetadata(it.in.Component, res)), res.Facts, res.History
+			one.evidence(&it.in.Component, it.in.Evidence)
 			step()
 			return nil
 		})

@@ -38,7 +38,7 @@ type Memory interface {
 	Known(ctx context.Context, ps []trust.Package) (map[trust.Package][]store.KnownRelease, error)
 	AcceptancesFor(ctx context.Context, ps []trust.Package) (map[trust.Package][]store.Acceptance, error)
 	Approvals(ctx context.Context, rs []trust.Release) (map[trust.Release][]store.ApprovalRecord, error)
-	Decisions(ctx context.Context, f store.DecisionFilter) ([]store.Decision, error)
+	LatestDecisions(ctx context.Context, rs []trust.Release, at time.Time) (map[trust.Release]store.Decision, error)
 	Record(ctx context.Context, c store.Commit) (store.Recorded, error)
 	ReadOnly() bool
 }
@@ -116,6 +116,8 @@ type Gate struct {
 	// Current reports whether stored evidence rests on what vouches for the package
 	// today, and not on a root that was replaced since; nil for always.
 	Current func(trust.Package, trust.Evidence) bool
+	// Explain keeps what every rule made of every component, in Component.Rules.
+	Explain bool
 	// Progress may be nil. It is called from one goroutine at a time.
 	Progress Progress
 	// Usage returns requests sent and bytes received so far; nil for none.
@@ -190,11 +192,11 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 		HasBase: q.Base != nil, Now: started,
 	}).Findings
 
-	work := g.work(q, r)
-	if err := g.recall(ctx, work, q.Accepted); err != nil {
+	work, one := g.work(q, r), newShared()
+	if err := g.recall(ctx, work, q.Accepted, one); err != nil {
 		return nil, err
 	}
-	if err := g.collect(ctx, work, q); err != nil {
+	if err := g.collect(ctx, work, q, one); err != nil {
 		return nil, err
 	}
 	if err := g.inspect(ctx, work, q); err != nil {
@@ -203,8 +205,11 @@ func (g *Gate) Check(ctx context.Context, q Request) (*Report, error) {
 	if err := g.assess(ctx, work, q); err != nil {
 		return nil, err
 	}
+	r.Components = make([]Component, 0, len(work))
 	for _, w := range work {
 		r.Components = append(r.Components, w.component())
+		w.unreachable = Unreachable(w.verdict, w.in.Evidence)
+		w.in.Evidence, w.earlier = nil, nil // they are the report's from here on: once is enough
 		if w.in.Pinned {
 			r.Summary.Pinned++
 		}
@@ -233,11 +238,23 @@ type item struct {
 	accepted []store.Acceptance
 	// checked is when stored evidence was collected; zero if it was in this run.
 	checked  time.Time
-	earlier  *store.Decision
+	earlier  *earlier
 	findings []trust.Finding
 	verdict  trust.Verdict
-	trace    []policies.RuleTrace
+	// unreachable is Unreachable of the evidence, which is the report's in the end.
+	unreachable bool
+	trace       []policies.RuleTrace
 }
+
+// earlier is what of an earlier decision stands for this one.
+type earlier struct {
+	evidence []trust.Evidence
+	facts    trust.Facts
+	checked  time.Time
+}
+
+// recallChunk is how many earlier decisions are held at a time: of most, little is kept.
+const recallChunk = 500
 
 // work lists what is to be judged: everything without a base, and what is new or
 // changed with one. Components that are declared in several places are one item
@@ -308,7 +325,7 @@ func merge(items []*item) []*item {
 }
 
 // recall fetches, in bulk, what the store knows of the packages.
-func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Package) []store.Acceptance) error {
+func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Package) []store.Acceptance, one *shared) error {
 	if len(work) == 0 {
 		return nil
 	}
@@ -330,22 +347,36 @@ func (g *Gate) recall(ctx context.Context, work []*item, beside func(trust.Packa
 	if reuse == 0 {
 		reuse = DefaultReuse
 	}
+	var ask []*item
 	for _, it := range work {
 		p := it.in.Component.Release.Package
 		it.known, it.accepted = known[p], accepted[p]
+		one.known(&it.in.Component, it.known)
 		if beside != nil {
 			it.accepted = slices.Concat(it.accepted, beside(p))
 		}
 		it.in.Now = now
-		if reuse < 0 || !g.ReuseUnknown && !slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release }) {
-			continue
+		if reuse >= 0 && (g.ReuseUnknown || slices.ContainsFunc(it.known, func(k store.KnownRelease) bool { return k.Release == it.in.Component.Release })) {
+			ask = append(ask, it)
 		}
-		ds, err := g.Memory.Decisions(ctx, store.DecisionFilter{Release: it.in.Component.Release, Limit: 1})
+	}
+	for chunk := range slices.Chunk(ask, recallChunk) {
+		var rs []trust.Release
+		for _, it := range chunk {
+			rs = append(rs, it.in.Component.Release)
+		}
+		latest, err := g.Memory.LatestDecisions(ctx, rs, time.Time{})
 		if err != nil {
-			return fmt.Errorf("reading the last decision about %s: %w", it.in.Component.Release, err)
+			return fmt.Errorf("reading the last decisions about %d releases: %w", len(rs), err)
 		}
-		if len(ds) == 1 && reusable(&ds[0], it, now, reuse) && g.current(p, ds[0].Evidence) {
-			it.earlier = &ds[0]
+		for _, it := range chunk {
+			if d, ok := latest[it.in.Component.Release]; ok && reusable(&d, it, now, reuse) && g.current(it.in.Component.Release.Package, d.Evidence) {
+				one.evidence(&it.in.Component, d.Evidence)
+				it.earlier = &earlier{evidence: d.Evidence, facts: d.Facts, checked: d.EvidenceChecked}
+				if it.earlier.checked.IsZero() {
+					it.earlier.checked = d.At
+				}
+			}
 		}
 	}
 	return nil
@@ -408,7 +439,7 @@ func (it *item) component() Component {
 		Verdict: it.verdict, Assurance: in.Assurance, Offered: in.Offered, Continuity: in.Continuity, Was: in.Was, Is: in.Is,
 		Facts: in.Facts, Findings: it.findings, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
 		FixesAdvisory: in.FixesAdvisory, Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, Adapter: in.Adapter, Reused: it.earlier != nil,
-		Evidence: []Evidence{}, Rules: it.trace, ContinuityNote: in.ContinuityNote,
+		Evidence: make([]Evidence, 0, len(in.Evidence)), Rules: it.trace, ContinuityNote: in.ContinuityNote,
 	}
 	if c.Findings == nil {
 		c.Findings = []trust.Finding{}

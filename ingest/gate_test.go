@@ -44,13 +44,14 @@ func (m *memory) Approvals(context.Context, []trust.Release) (map[trust.Release]
 	return nil, nil
 }
 
-func (m *memory) Decisions(_ context.Context, f store.DecisionFilter) ([]store.Decision, error) {
-	for _, d := range slices.Backward(m.decisions) {
-		if d.Release == f.Release {
-			return []store.Decision{d}, nil
+func (m *memory) LatestDecisions(_ context.Context, rs []trust.Release, _ time.Time) (map[trust.Release]store.Decision, error) {
+	out := map[trust.Release]store.Decision{}
+	for _, d := range m.decisions {
+		if slices.Contains(rs, d.Release) {
+			out[d.Release] = d
 		}
 	}
-	return nil, nil
+	return out, nil
 }
 
 func (m *memory) Record(_ context.Context, c store.Commit) (store.Recorded, error) {
@@ -59,6 +60,13 @@ func (m *memory) Record(_ context.Context, c store.Commit) (store.Recorded, erro
 	if m.fail != nil {
 		return store.Recorded{}, m.fail
 	}
+	for d, err := range c.Stream {
+		if err != nil {
+			return store.Recorded{}, err
+		}
+		c.Decisions = append(c.Decisions, d)
+	}
+	c.Pin = slices.AppendSeq(c.Pin, c.PinStream)
 	m.commits = append(m.commits, c)
 	out := store.Recorded{RunID: "r-1"}
 	if m.known == nil {

@@ -74,45 +74,46 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 	if r.Base != nil {
 		c.Run.Base = r.Base.Name
 	}
-	standing, _ := g.Memory.(Standing)
-	var places []int // of c.Decisions among the components
-	for i, it := range work {
-		in := &it.in
-		var signers []trust.Signer
-		for _, s := range in.Signers {
-			signers = append(signers, s.Signer)
-		}
-		d := store.Decision{
-			Release: in.Component.Release, Artifacts: in.Component.Artifacts, Verdict: it.verdict, Assurance: in.Assurance,
-			Continuity: in.Continuity, Findings: it.findings, Evidence: in.Evidence, EvidenceChecked: it.checked,
-			Signers: signers, Facts: in.Facts, At: r.Finished,
-		}
-		if standing != nil {
+	places := make([]int, 0, len(work)) // of the decisions among the components
+	if standing, ok := g.Memory.(Standing); ok {
+		// Audits go by batches, which are small enough to be held.
+		for i, it := range work {
+			d := it.decision(&r.Components[i], r.Finished)
 			if id, ok := standing.Stands(&d); ok {
 				r.Components[i].DecisionID = id
 				continue
 			}
-		}
-		d.Input, err = json.Marshal(input{
-			Change: in.Change, Kind: string(in.Component.Kind), Previous: r.Components[i].Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
-			Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
-			Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
-			Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
-			Component: &in.Component, PreviousComponent: in.Previous, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
-			Licenses: in.Licenses, Now: in.Now,
-		})
-		if err != nil {
-			return fmt.Errorf("recording %s: %w", in.Component.Release, err)
-		}
-		c.Decisions, places = append(c.Decisions, d), append(places, i)
-		if pin, ok := pinOf(it, q.Baseline); ok {
-			pin.Signers = signers
-			for _, s := range in.BinarySigners {
-				pin.BinarySigners = append(pin.BinarySigners, s.Signer)
+			if d.Input, err = it.input(&r.Components[i]); err != nil {
+				return err
 			}
-			c.Pin = append(c.Pin, pin)
+			c.Decisions, places = append(c.Decisions, d), append(places, i)
 		}
-		c.Accept = append(c.Accept, acceptances(it, q.Baseline)...)
+	} else {
+		for i := range work {
+			places = append(places, i)
+		}
+		// The decisions are made while they are written: those of a large run would be as
+		// much again as all that the run holds.
+		c.Stream = func(yield func(store.Decision, error) bool) {
+			for i, it := range work {
+				d := it.decision(&r.Components[i], r.Finished)
+				var err error
+				d.Input, err = it.input(&r.Components[i])
+				if !yield(d, err) {
+					return
+				}
+			}
+		}
+		c.PinStream = func(yield func(store.KnownRelease) bool) {
+			for _, it := range work {
+				if pin, ok := pinOf(it, q.Baseline); ok && !yield(pin) {
+					return
+				}
+			}
+		}
+		for _, it := range work {
+			c.Accept = append(c.Accept, acceptances(it, q.Baseline)...)
+		}
 	}
 	if err := g.alarms(ctx, work); err != nil {
 		return errors.Join(ErrRecord, err)
@@ -126,6 +127,44 @@ func (g *Gate) record(ctx context.Context, r *Report, work []*item, q Request) e
 		r.Components[places[i]].DecisionID = id
 	}
 	return nil
+}
+
+// decision is what is kept of the judged component c, but for its Input.
+func (it *item) decision(c *Component, at time.Time) store.Decision {
+	in := &it.in
+	d := store.Decision{
+		Release: in.Component.Release, Artifacts: in.Component.Artifacts, Verdict: it.verdict, Assurance: in.Assurance,
+		Continuity: in.Continuity, Findings: it.findings, EvidenceChecked: it.checked, Signers: signerList(in.Signers), Facts: in.Facts, At: at,
+	}
+	for _, e := range c.Evidence {
+		d.Evidence = append(d.Evidence, e.Evidence)
+	}
+	return d
+}
+
+func signerList(states []policies.SignerState) []trust.Signer {
+	var out []trust.Signer
+	for _, s := range states {
+		out = append(out, s.Signer)
+	}
+	return out
+}
+
+// input is what the policy looked at, to be kept with the decision.
+func (it *item) input(c *Component) ([]byte, error) {
+	in := &it.in
+	b, err := json.Marshal(input{
+		Change: in.Change, Kind: string(in.Component.Kind), Previous: c.Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
+		Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
+		Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
+		Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
+		Component: &in.Component, PreviousComponent: in.Previous, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
+		Licenses: in.Licenses, Now: in.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recording %s: %w", in.Component.Release, err)
+	}
+	return b, nil
 }
 
 // Standing is a Memory that knows decisions which need not be recorded again.
@@ -150,7 +189,7 @@ func (c *Component) Unreachable() bool {
 // inBaseline says whether a baseline takes a component as it is: everything but
 // what is blocked, and what could not be looked at.
 func inBaseline(it *item, b Baseline) bool {
-	return b != BaselineNone && it.verdict != trust.Block && (b == BaselineUnsafeUnreachable || !Unreachable(it.verdict, it.in.Evidence))
+	return b != BaselineNone && it.verdict != trust.Block && (b == BaselineUnsafeUnreachable || !it.unreachable)
 }
 
 // pinOf says whether the release becomes known by its digests: what was allowed
@@ -166,7 +205,7 @@ func pinOf(it *item, b Baseline) (store.KnownRelease, bool) {
 	}
 	return store.KnownRelease{
 		Release: in.Component.Release, Kind: kindOf(&in.Component), Artifacts: artifactsOf(&in.Component), Assurance: in.Assurance,
-		Verdict: it.verdict, Baseline: baseline,
+		Verdict: it.verdict, Baseline: baseline, Signers: signerList(in.Signers), BinarySigners: signerList(in.BinarySigners),
 	}, true
 }
 

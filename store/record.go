@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -34,6 +35,33 @@ func (s *Store) Record(ctx context.Context, c Commit) (Recorded, error) {
 	return out, nil
 }
 
+// chain is a, and then b.
+func chain[T any](a, b iter.Seq[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, seq := range []iter.Seq[T]{a, b} {
+			for v := range seq {
+				if !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// all are the decisions of the commit, in their order.
+func (c *Commit) all() iter.Seq2[Decision, error] {
+	return func(yield func(Decision, error) bool) {
+		for _, d := range c.Decisions {
+			if !yield(d, nil) {
+				return
+			}
+		}
+		if c.Stream != nil {
+			c.Stream(yield)
+		}
+	}
+}
+
 func (w *writeTx) record(c Commit) (Recorded, error) {
 	run := c.Run
 	if run.ID == "" {
@@ -53,18 +81,31 @@ func (w *writeTx) record(c Commit) (Recorded, error) {
 		return Recorded{}, err
 	}
 	out := Recorded{RunID: run.ID, DecisionIDs: make([]string, 0, len(c.Decisions))}
-	for i, d := range c.Decisions {
-		id, err := w.decision(run, i, d)
+	var stopped []Decision
+	var places []int // of stopped among all
+	for d, err := range c.all() {
+		if err != nil {
+			return Recorded{}, err
+		}
+		n := len(out.DecisionIDs)
+		if n >= MaxDecisions {
+			return Recorded{}, fmt.Errorf("run has more than %d decisions", MaxDecisions)
+		}
+		id, err := w.decision(run, n, d)
 		if err != nil {
 			return Recorded{}, fmt.Errorf("decision about %s: %w", d.Release, err)
 		}
 		out.DecisionIDs = append(out.DecisionIDs, id)
+		if reopens(d.Verdict) {
+			d.Input = nil
+			stopped, places = append(stopped, d), append(places, n)
+		}
 	}
 	if err := w.expire(); err != nil {
 		return Recorded{}, fmt.Errorf("ending requests: %w", err)
 	}
-	for i, d := range c.Decisions {
-		if err := w.reopen(d, out.DecisionIDs[i]); err != nil {
+	for i, d := range stopped {
+		if err := w.reopen(d, out.DecisionIDs[places[i]]); err != nil {
 			return Recorded{}, fmt.Errorf("requests for %s: %w", d.Release, err)
 		}
 	}
@@ -90,7 +131,11 @@ func (w *writeTx) record(c Commit) (Recorded, error) {
 	if err := w.s.at("acceptances"); err != nil {
 		return Recorded{}, err
 	}
-	for _, p := range c.Pin {
+	pins := slices.Values(c.Pin)
+	if c.PinStream != nil {
+		pins = chain(pins, c.PinStream)
+	}
+	for p := range pins {
 		if err := w.pin(p, run.Requester); err != nil {
 			return Recorded{}, fmt.Errorf("pin of %s: %w", p.Release, err)
 		}

@@ -159,7 +159,7 @@ const byGate = "headgate"
 // other evidence, other bytes or fewer rules than what stopped it now is about
 // that from here on, and what had been approved of it is open again.
 func (w *writeTx) reopen(d Decision, id string) error {
-	if d.Verdict != trust.Hold && d.Verdict != trust.Block {
+	if !reopens(d.Verdict) {
 		return nil
 	}
 	ids, err := w.requestsIn("release = ? AND state IN ('open', 'reopened', 'approved')", d.Release.PURL())
@@ -198,6 +198,9 @@ func (w *writeTx) reopen(d Decision, id string) error {
 	}
 	return nil
 }
+
+// reopens reports whether a decision with that verdict can re-open requests.
+func reopens(v trust.Verdict) bool { return v == trust.Hold || v == trust.Block }
 
 func blocks(f trust.Finding) bool { return f.Effect == trust.EffectBlock && f.Counts() }
 

@@ -164,8 +164,9 @@ func open(path string, a access, busy time.Duration) *sql.DB {
 		q.Set("mode", "rw")
 		q.Set("_txlock", "immediate")
 		q.Set("_journal_mode", "WAL")
-		// 64 MiB, so that a run of 20,000 decisions does not spill its indexes to the journal.
-		q.Set("_cache_size", "-65536")
+		// 16 MiB: what a run of 20,000 decisions spills to the journal is written only a
+		// little earlier.
+		q.Set("_cache_size", "-16384")
 	}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()}
 	db := sql.OpenDB(&connector{dsn: u.String() + "?" + q.Encode(), busy: busy, wal: a == accessWrite})

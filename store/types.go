@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"iter"
 	"slices"
 	"time"
 
@@ -161,8 +162,13 @@ type Decision struct {
 type Commit struct {
 	Run       Run
 	Decisions []Decision
-	Accept    []Acceptance
-	Pin       []KnownRelease
+	// Stream are decisions behind those, made one at a time while they are written: a
+	// run of many need not hold them all. An error of it records nothing. Nil for none.
+	Stream iter.Seq2[Decision, error]
+	Accept []Acceptance
+	Pin    []KnownRelease
+	// PinStream are pins behind those, made one at a time; nil for none.
+	PinStream iter.Seq[KnownRelease]
 	// Collected is evidence that no decision rests on (yet), such as that of a run
 	// that was cut short. GC may drop it.
 	Collected []trust.Evidence
@@ -171,7 +177,7 @@ type Commit struct {
 // Recorded says what Record wrote.
 type Recorded struct {
 	RunID       string
-	DecisionIDs []string // in the order of Commit.Decisions
+	DecisionIDs []string // in the order of Commit.Decisions, then Commit.Stream
 	LogSize     int64    // leaves in the log after this run
 }
 

@@ -59,8 +59,10 @@ func NewDigest(alg Algorithm, hexValue string) (Digest, error) {
 	if !slices.Contains(lens, len(v)) {
 		return Digest{}, fmt.Errorf("%s digest has %d hex digits", alg, len(v))
 	}
-	if _, err := hex.DecodeString(v); err != nil {
-		return Digest{}, fmt.Errorf("%s digest is not hexadecimal", alg)
+	for i := range len(v) {
+		if c := v[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return Digest{}, fmt.Errorf("%s digest is not hexadecimal", alg)
+		}
 	}
 	return Digest{Algorithm: alg, Value: v}, nil
 }

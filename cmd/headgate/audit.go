@@ -326,7 +326,7 @@ func (a audited) source(j *sbomSigners) audit.Source {
 		case kindImage:
 			inv, findings, err = j.image(ctx, a.path)
 		default:
-			inv, err = openSource(ctx, a.path)
+			inv, err = openSource(ctx, a.path, nil)
 		}
 		return inv, err
 	}}

@@ -120,7 +120,7 @@ func BenchmarkAuditWarm(b *testing.B) {
 			bin, env := buildBinary(b), private(b, "HEADGATE_STORE="+db)
 			report := filepath.Join(b.TempDir(), "r.json")
 			args := []string{"audit", "sboms:" + dir, "--quiet", "--no-progress", "--offline", "-o", "text", "-o", "json=" + report}
-			runBinary(b, bin, env, 0, args...) // the first audit of these sources
+			(&command{args: append([]string{bin}, args...), env: env}).run(b) // the first audit of these sources
 			reading := cpuOf(b, func() {
 				paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 				if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/headgate/headgate/ingest/report"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/sbom"
+	"github.com/headgate/headgate/sbom/scan"
 	"github.com/headgate/headgate/store"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/approval"
@@ -125,9 +126,11 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 		return nil, usage("--jobs is %d; it is 1 to %d", o.jobs, ingest.MaxJobs)
 	}
 	var base *baseOf
+	var readings *scan.Readings
 	if o.base != "" {
+		readings = &scan.Readings{}
 		var err error
-		if base, err = openBase(ctx, o.base, call.source); err != nil {
+		if base, err = openBase(ctx, o.base, call.source, readings); err != nil {
 			return nil, err
 		}
 		defer base.close()
@@ -142,7 +145,7 @@ func (c *Command) gateRun(ctx context.Context, o *options, call gateCall) (*inge
 	}
 	inv := call.inventory
 	if inv == nil {
-		if inv, err = openSource(ctx, call.source); err != nil {
+		if inv, err = openSource(ctx, call.source, readings); err != nil {
 			return nil, err
 		}
 	}
@@ -251,6 +254,7 @@ func (c *Command) gate(o *options, set *setting, s *store.Store) (*ingest.Gate, 
 		return nil, err
 	}
 	set.notes = append(set.notes, adapters.notes...)
+	g.Explain = o.explain
 	if o.noReuse {
 		g.Reuse = -1
 	}

@@ -177,6 +177,7 @@ type options struct {
 	dryRun               bool
 	sources              []string
 	deep                 bool
+	explain              bool // keep what every rule made of every component
 }
 
 func (c *Command) root() *cobra.Command {

@@ -71,6 +71,7 @@ what upstream signs can be shown. Nothing is recorded.`,
 				comp.Artifacts, comp.Kind = ds[0].Artifacts, sbom.KindRegistry
 			}
 			inv := &sbom.Inventory{Source: sbom.Source{Scheme: "purl", Name: rel.PURL()}, Components: []sbom.Component{comp}}
+			o.explain = true
 			r, err := c.gateRun(ctx, o, gateCall{command: "explain", source: ".", inventory: inv, dryRun: true, store: s})
 			if err != nil {
 				return err

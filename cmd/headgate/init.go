@@ -81,7 +81,7 @@ Exit codes: 0 recorded, 1 something is blocked, 2 something could not be reached
 			if len(args) == 1 {
 				source = args[0]
 			}
-			inv, err := openSource(ctx, source)
+			inv, err := openSource(ctx, source, nil)
 			if err != nil {
 				return err
 			}

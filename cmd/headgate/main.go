@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	_ "github.com/headgate/headgate/cmd/headgate/start"
 )
 
 // version is set by the release build.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha512"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -94,6 +95,10 @@ func (g *npmRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.mu.Unlock()
 	g.asked++
 	name := strings.Replace(strings.Replace(p, "%2f", "/", 1), "%40", "@", 1)
+	if name == "-/npm/v1/keys" {
+		_, _ = w.Write(g.keys())
+		return
+	}
 	if rest, ok := strings.CutPrefix(name, "-/npm/v1/attestations/"); ok {
 		i := strings.LastIndex(rest, "@")
 		g.packument(rest[:i])
@@ -113,6 +118,19 @@ func (g *npmRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write(g.packument(name))
+}
+
+// keys are the registry's own list of its keys, which npm asks for.
+func (g *npmRegistry) keys() []byte {
+	der, err := x509.MarshalPKIXPublicKey(g.NPM.Private.Public())
+	if err != nil {
+		g.t.Error(err)
+	}
+	b, err := json.Marshal(obj{"keys": []any{obj{"expires": nil, "keyid": g.NPM.ID, "keytype": "ecdsa-sha2-nistp256", "scheme": "ecdsa-sha2-nistp256", "key": der}}})
+	if err != nil {
+		g.t.Error(err)
+	}
+	return b
 }
 
 // packument is made once; the caller holds the lock.

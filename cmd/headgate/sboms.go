@@ -166,7 +166,7 @@ func (j *sbomSigners) image(ctx context.Context, source string) (*sbom.Inventory
 	}
 	findings, rs := j.judge(verification.DigestArtifact(im.Name, trust.Digests{im.Digest}), docs, types)
 	if len(rs) == 0 {
-		inv, err := openSource(ctx, source)
+		inv, err := openSource(ctx, source, nil)
 		return inv, findings, err
 	}
 	out := &sbom.Inventory{}

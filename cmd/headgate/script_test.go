@@ -32,7 +32,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"headgate": main})
+	testscript.Main(m, map[string]func(){"headgate": main, "headgate-inventory": inventoryMain})
 }
 
 // proxy is a module proxy with a checksum database, as the go command speaks to

@@ -16,9 +16,10 @@ import (
 	"github.com/headgate/headgate/sbom/scan"
 )
 
-// openSource reads the inventory of what the user named.
-func openSource(ctx context.Context, source string) (*sbom.Inventory, error) {
-	inv, err := scan.Open(ctx, source, scan.Options{})
+// openSource reads the inventory of what the user named; readings are those of the
+// base, nil for none.
+func openSource(ctx context.Context, source string, readings *scan.Readings) (*sbom.Inventory, error) {
+	inv, err := scan.Open(ctx, source, scan.Options{Readings: readings})
 	switch {
 	case err == nil:
 		return inv, nil
@@ -47,8 +48,8 @@ func (b *baseOf) close() {
 }
 
 // openBase opens a git revision or an SBOM. What exists as a file that is an SBOM
-// is one; everything else is a revision.
-func openBase(ctx context.Context, name, source string) (*baseOf, error) {
+// is one; everything else is a revision, whose files readings remember for the head.
+func openBase(ctx context.Context, name, source string, readings *scan.Readings) (*baseOf, error) {
 	path := strings.TrimPrefix(strings.TrimPrefix(name, "sbom:"), "file:")
 	if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
 		inv, err := document.ReadFile(path)
@@ -85,7 +86,7 @@ func openBase(ctx context.Context, name, source string) (*baseOf, error) {
 		// One lock file against the same file of the base.
 		tree = only{b.git.tree, filepath.Base(file)}
 	}
-	if b.inventory, err = scan.Tree(ctx, tree, src); err != nil {
+	if b.inventory, err = scan.Tree(ctx, tree, src, scan.Options{Readings: readings}); err != nil {
 		return fail(err)
 	}
 	return b, nil

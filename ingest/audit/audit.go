@@ -48,7 +48,6 @@ var ErrCutShort = errors.New("the audit was cut short")
 // Store is what audits need of the store; *store.Store implements it.
 type Store interface {
 	ingest.Memory
-	LatestDecisions(ctx context.Context, rs []trust.Release, at time.Time) (map[trust.Release]store.Decision, error)
 	BeginAudit(ctx context.Context, job string, started time.Time) (int64, bool, error)
 	PutAuditItems(ctx context.Context, seq int64, items []store.AuditItem) error
 	AuditItems(ctx context.Context, seq int64, f func(store.AuditItem) error) error

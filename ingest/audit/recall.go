@@ -112,15 +112,9 @@ func (m *recalled) AcceptancesFor(ctx context.Context, ps []trust.Package) (map[
 	return all, nil
 }
 
-// Decisions implements ingest.Memory for the one question that the gate asks.
-func (m *recalled) Decisions(ctx context.Context, f store.DecisionFilter) ([]store.Decision, error) {
-	if f.Release.IsZero() || f.Limit != 1 {
-		return m.Store.Decisions(ctx, f)
-	}
-	if d, ok := m.latest[f.Release]; ok {
-		return []store.Decision{d}, nil
-	}
-	return nil, nil
+// LatestDecisions implements ingest.Memory for the batch that was recalled.
+func (m *recalled) LatestDecisions(context.Context, []trust.Release, time.Time) (map[trust.Release]store.Decision, error) {
+	return m.latest, nil
 }
 
 // Stands implements ingest.Standing: a decision that says what the one before

@@ -3,9 +3,11 @@ package names
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/headgate/headgate/policies"
@@ -34,23 +36,27 @@ const (
 // Index knows the names that are worth imitating. Build one per check; it is
 // safe for concurrent use afterwards.
 type Index struct {
-	protected map[string]map[string]string   // purl type → lower-case full name → as known
-	byShape   map[string]map[string][]string // purl type → skeleton → names
-	byDelete  map[string]map[string][]string // purl type → one-deletion form → names
-	scopes    map[string]map[string]string   // purl type → scope → a package in it
-	internal  []string                       // patterns "pkg:npm/@acme/*"
+	types    map[string]*protected // by purl type
+	internal []string              // patterns "pkg:npm/@acme/*"
+}
+
+// protected are the names of one purl type. The tables that find names by their
+// likeness are dear, and made when the first unknown name is looked up: a check
+// with nothing new has none.
+type protected struct {
+	known    map[string]string // lower-case full name → as known
+	once     sync.Once
+	byShape  map[string][]string // skeleton → names
+	byDelete map[string][]string // one-deletion form → names
+	scopes   map[string]string   // scope → a package in it
+	sorted   []string            // the scopes
 }
 
 // NewIndex returns an index of the built-in popular names and of known, the
 // packages that the project and the store already use. Internal are package
 // patterns (exact, or ending in "*") that must never come from a public registry.
 func NewIndex(known []trust.Package, internal []string) (*Index, error) {
-	x := &Index{
-		protected: map[string]map[string]string{},
-		byShape:   map[string]map[string][]string{},
-		byDelete:  map[string]map[string][]string{},
-		scopes:    map[string]map[string]string{},
-	}
+	x := &Index{types: map[string]*protected{}}
 	entries, err := popularFiles.ReadDir("popular")
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of popular names: %w", err)
@@ -83,27 +89,34 @@ func NewIndex(known []trust.Package, internal []string) (*Index, error) {
 }
 
 func (x *Index) protect(typ, name string) {
+	t := x.types[typ]
+	if t == nil {
+		t = &protected{known: map[string]string{}}
+		x.types[typ] = t
+	}
 	key := strings.ToLower(name)
-	if x.protected[typ] == nil {
-		x.protected[typ] = map[string]string{}
-		x.byShape[typ] = map[string][]string{}
-		x.byDelete[typ] = map[string][]string{}
-		x.scopes[typ] = map[string]string{}
+	if _, ok := t.known[key]; !ok {
+		t.known[key] = name
 	}
-	if _, ok := x.protected[typ][key]; ok {
-		return
+}
+
+// tables makes the tables of likeness, in the order of the names.
+func (t *protected) tables() {
+	t.byShape, t.byDelete, t.scopes = map[string][]string{}, map[string][]string{}, map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(t.known)) {
+		shape := skeleton(key)
+		t.byShape[shape] = append(t.byShape[shape], key)
+		if s := squash(key); s != shape {
+			t.byShape[s] = append(t.byShape[s], key)
+		}
+		for _, d := range deletions(key) {
+			t.byDelete[d] = append(t.byDelete[d], key)
+		}
+		if scope, _, ok := strings.Cut(key, "/"); ok && strings.HasPrefix(scope, "@") {
+			t.scopes[scope] = key
+		}
 	}
-	x.protected[typ][key] = name
-	x.byShape[typ][skeleton(key)] = append(x.byShape[typ][skeleton(key)], key)
-	if s := squash(key); s != skeleton(key) {
-		x.byShape[typ][s] = append(x.byShape[typ][s], key)
-	}
-	for _, d := range deletions(key) {
-		x.byDelete[typ][d] = append(x.byDelete[typ][d], key)
-	}
-	if scope, _, ok := strings.Cut(key, "/"); ok && strings.HasPrefix(scope, "@") {
-		x.scopes[typ][scope] = key
-	}
+	t.sorted = slices.Sorted(maps.Keys(t.scopes))
 }
 
 // Check returns the reasons to doubt the name of a release. Public says whether
@@ -118,11 +131,16 @@ func (x *Index) Check(r trust.Release, public bool) []policies.NameRisk {
 				Detail: fmt.Sprintf("%s belongs to the internal namespace %s and must not come from a public registry", p.FullName(), pat)})
 		}
 	}
-	name := strings.ToLower(p.QualifiedName())
-	if _, ok := x.protected[p.Type][name]; ok {
+	t := x.types[p.Type]
+	if t == nil {
 		return risks
 	}
-	if kind, like := x.resembles(p.Type, name); like != "" {
+	name := strings.ToLower(p.QualifiedName())
+	if _, ok := t.known[name]; ok {
+		return risks
+	}
+	t.once.Do(t.tables)
+	if kind, like := t.resembles(p.Type, name); like != "" {
 		risks = append(risks, policies.NameRisk{Kind: kind, Resembles: like, Detail: detail(kind, p.QualifiedName(), like)})
 	}
 	return risks
@@ -147,7 +165,11 @@ func (x *Index) CheckAlias(r trust.Release, alias string) []policies.NameRisk {
 	if name == "" || name == strings.ToLower(p.QualifiedName()) || name == strings.ToLower(p.FullName()) {
 		return nil
 	}
-	known, ok := x.protected[p.Type][name]
+	t := x.types[p.Type]
+	if t == nil {
+		return nil
+	}
+	known, ok := t.known[name]
 	if !ok {
 		return nil
 	}
@@ -173,16 +195,16 @@ func detail(kind, name, like string) string {
 }
 
 // resembles returns the first rule that finds an imitated name.
-func (x *Index) resembles(typ, name string) (kind, like string) {
-	known := x.protected[typ]
-	for _, n := range x.byShape[typ][skeleton(name)] {
-		if skeleton(n) == skeleton(name) && n != name {
+func (t *protected) resembles(typ, name string) (kind, like string) {
+	known, shape := t.known, skeleton(name)
+	for _, n := range t.byShape[shape] {
+		if n != name && skeleton(n) == shape {
 			return KindHomoglyph, known[n]
 		}
 	}
 	if separatorsMatter(typ) {
 		s := squash(name)
-		for _, n := range append(x.byShape[typ][s], known[s]) {
+		for _, n := range append(slices.Clone(t.byShape[s]), known[s]) {
 			if n != "" && squash(n) == s && n != name && len(s) >= MinDistanceLength && separatorTrick(name, n) {
 				return KindSeparator, known[n]
 			}
@@ -193,18 +215,17 @@ func (x *Index) resembles(typ, name string) (kind, like string) {
 			return KindVersioned, n
 		}
 	}
-	scope, rest, scoped := strings.Cut(name, "/")
+	scope, _, scoped := strings.Cut(name, "/")
 	if scoped && strings.HasPrefix(name, "@") {
-		if _, ok := x.scopes[typ][scope]; ok {
+		if _, ok := t.scopes[scope]; ok {
 			return "", "" // whoever owns the scope owns its names
 		}
-		for s, example := range x.scopes[typ] {
+		for _, s := range t.sorted {
 			if len(s) > minScopeLength && (skeleton(s) == skeleton(scope) || squash(s) == squash(scope) || (len(s) >= 8 && oneEdit(scope, s) && !digitEdit(scope, s)) ||
 				transposed(scope, s) || doubled(scope, s) || plural(scope, s)) {
-				return KindScope, known[example]
+				return KindScope, known[t.scopes[s]]
 			}
 		}
-		_ = rest
 		return "", ""
 	}
 	if typ == "golang" {
@@ -219,7 +240,7 @@ func (x *Index) resembles(typ, name string) (kind, like string) {
 	}
 	seen := map[string]bool{}
 	for _, d := range append(deletions(name), name) {
-		cands := x.byDelete[typ][d]
+		cands := t.byDelete[d]
 		if n, ok := known[d]; ok {
 			cands = append(slices.Clone(cands), strings.ToLower(n))
 		}
@@ -399,9 +420,12 @@ func separatorTrick(a, b string) bool {
 }
 
 // squash drops separators.
-func squash(s string) string {
-	return strings.NewReplacer("-", "", "_", "", ".", "").Replace(s)
-}
+func squash(s string) string { return separators.Replace(s) }
+
+var (
+	separators = strings.NewReplacer("-", "", "_", "", ".", "")
+	digraphs   = strings.NewReplacer("rn", "m", "vv", "w")
+)
 
 // confusable maps characters to the ASCII that they are drawn like. It is the
 // part of Unicode's confusables that package names use in attacks.
@@ -422,7 +446,7 @@ func skeleton(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	return strings.NewReplacer("rn", "m", "vv", "w").Replace(b.String())
+	return digraphs.Replace(b.String())
 }
 
 // versionSuffix cuts "name-1.2.3", "name_v1.2", "name1.2.3" to the name.

@@ -522,3 +522,26 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// The components are written one by one; what comes out is the same as in one piece.
+func TestJSONInPieces(t *testing.T) {
+	for _, n := range []int{0, 1, 3} {
+		r := &ingest.Report{Tool: "headgate \"\n  \"components\": []", Notes: []string{"\"components\": []"}}
+		for i := range n {
+			r.Components = append(r.Components, ingest.Component{Was: fmt.Sprint("<é>", i), Evidence: []ingest.Evidence{}, Findings: []trust.Finding{}})
+		}
+		r.Finish()
+		var pieces, whole bytes.Buffer
+		if err := report.Write(&pieces, "json", r, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		enc := json.NewEncoder(&whole)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			t.Fatal(err)
+		}
+		if pieces.String() != whole.String() {
+			t.Errorf("%d components:\n%s\nin one piece:\n%s", n, &pieces, &whole)
+		}
+	}
+}

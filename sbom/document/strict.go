@@ -74,6 +74,7 @@ func walkJSON(b []byte, list string) ([]int, error) {
 		stack          []frame
 		objects, heavy int
 		line           = 1
+		folded         = map[string]foldedKey{} // as written → decoded
 	)
 	value := func() *frame { // the container that the next value belongs to
 		if len(stack) == 0 {
@@ -86,7 +87,12 @@ func walkJSON(b []byte, list string) ([]int, error) {
 		case '\n':
 			line++
 		case '{', '[':
-			f := frame{object: c == '{'}
+			// A frame takes the room for keys of the one that stood here before.
+			var f frame
+			if len(stack) < cap(stack) {
+				f.keys = stack[:len(stack)+1][len(stack)].keys[:0]
+			}
+			f.object = c == '{'
 			if p := value(); p != nil {
 				f.key = p.pending
 				if !p.object {
@@ -125,13 +131,20 @@ func walkJSON(b []byte, list string) ([]int, error) {
 				end++
 			}
 			if p := value(); p != nil && p.object && isKey(b, end+1) {
-				key := string(b[i+1 : end])
-				if strings.IndexByte(key, '\\') >= 0 {
-					if err := json.Unmarshal(b[i:end+1], &key); err != nil {
-						return nil, err
+				k, ok := folded[string(b[i+1:end])]
+				if !ok {
+					k.key = string(b[i+1 : end])
+					if strings.IndexByte(k.key, '\\') >= 0 {
+						if err := json.Unmarshal(b[i:end+1], &k.key); err != nil {
+							return nil, err
+						}
+					}
+					k.fold = fold(k.key)
+					if len(folded) < fewFolded {
+						folded[string(b[i+1:end])] = k
 					}
 				}
-				if err := p.add(key, line); err != nil {
+				if err := p.add(k, line); err != nil {
 					return nil, err
 				}
 			}
@@ -148,12 +161,18 @@ func isKey(b []byte, at int) bool {
 	return at < len(b) && b[at] == ':'
 }
 
+// foldedKey is a key and what stands for all keys that differ from it in case only.
+type foldedKey struct{ key, fold string }
+
+// fewFolded is how many different keys are kept folded: the formats have fewer.
+const fewFolded = 1024
+
 // fewKeys is how many keys are compared one by one.
 const fewKeys = 24
 
-func (f *frame) add(key string, line int) error {
+func (f *frame) add(fk foldedKey, line int) error {
+	key, k := fk.key, fk.fold
 	f.pending = key
-	k := fold(key)
 	if exact, ok := exactKeys[k]; ok && exact != key {
 		return fmt.Errorf("line %d: key %q differs from %q in case only", line, short(key), exact)
 	}

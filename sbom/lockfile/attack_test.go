@@ -231,7 +231,7 @@ func TestBounds(t *testing.T) {
 	if err := fromTOML(&n, "x", 0, &count); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("TOML above the bound of values: %v", err)
 	}
-	f := &file{seen: map[string][]int{}, entries: MaxEntries - 1}
+	f := &file{seen: map[string]int{}, entries: MaxEntries - 1}
 	if err := f.add(npmID("a", "1"), 1, sbom.Component{}); err != nil {
 		t.Errorf("at the bound of entries: %v", err)
 	}

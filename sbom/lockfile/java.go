@@ -20,7 +20,7 @@ func parseGradleLock(f *file) error {
 		if !ok {
 			continue
 		}
-		v := &file{path: name, content: b, res: Result{}, seen: map[string][]int{}}
+		v := &file{path: name, content: b, res: Result{}, seen: map[string]int{}}
 		if err := parseGradleVerification(v); err == nil {
 			for _, c := range v.res.Components {
 				k := c.Release.PURL()

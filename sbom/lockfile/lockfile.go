@@ -71,7 +71,7 @@ func Parse(format Format, filePath string, content []byte, siblings Siblings) (R
 	}
 	f := &file{
 		path: filePath, content: content, siblings: siblings,
-		res: Result{Path: filePath, Format: format}, seen: map[string][]int{},
+		res: Result{Path: filePath, Format: format}, seen: map[string]int{},
 	}
 	if err := read(f); err != nil {
 		return Result{}, fmt.Errorf("reading %s as %s: %w", filePath, format, err)
@@ -85,7 +85,8 @@ type file struct {
 	content  []byte
 	siblings Siblings
 	res      Result
-	seen     map[string][]int // component key → indexes into res.Components
+	seen     map[string]int // component key → the first of res.Components with it, counted from 1
+	next     []int          // of each component: the next one with its key, counted from 1
 	entries  int
 }
 
@@ -138,8 +139,10 @@ func (f *file) add(i id, line int, c sbom.Component) error {
 	}
 	c.Locations = []trust.Location{{Path: f.path, Line: line}}
 	key := c.Key()
-	for _, n := range f.seen[key] {
-		old := &f.res.Components[n]
+	count, last := 0, 0
+	for n := f.seen[key]; n > 0; n = f.next[n-1] {
+		count, last = count+1, n
+		old := &f.res.Components[n-1]
 		if !sameArtifacts(old.Artifacts, c.Artifacts) || old.Registry != c.Registry {
 			continue
 		}
@@ -157,16 +160,29 @@ func (f *file) add(i id, line int, c sbom.Component) error {
 		}
 		return nil
 	}
-	if others := f.seen[key]; len(others) > 0 {
-		const detail = "the file has this package twice with different contents"
-		f.flag(&c, sbom.ProblemDuplicate, line, detail)
-		if first := &f.res.Components[others[0]]; len(others) == 1 {
-			f.flag(first, sbom.ProblemDuplicate, first.Locations[0].Line, detail)
-		}
-	}
-	f.seen[key] = append(f.seen[key], len(f.res.Components))
 	f.res.Components = append(f.res.Components, c)
+	f.next = append(f.next, 0)
+	if last == 0 {
+		f.seen[key] = len(f.res.Components)
+		return nil
+	}
+	f.next[last-1] = len(f.res.Components)
+	const detail = "the file has this package twice with different contents"
+	f.flag(&f.res.Components[len(f.res.Components)-1], sbom.ProblemDuplicate, line, detail)
+	if first := &f.res.Components[last-1]; count == 1 {
+		f.flag(first, sbom.ProblemDuplicate, first.Locations[0].Line, detail)
+	}
 	return nil
+}
+
+// expect makes room for n components at once: growing by appending copies them
+// several times over.
+func (f *file) expect(n int) {
+	n = min(n, MaxEntries)
+	f.res.Components, f.next = slices.Grow(f.res.Components, n), slices.Grow(f.next, n)
+	if len(f.seen) == 0 {
+		f.seen = make(map[string]int, n)
+	}
 }
 
 func sameArtifacts(a, b []trust.Artifact) bool {

@@ -113,6 +113,9 @@ func (n *node) setKey(key string, line int) error {
 			return fmt.Errorf("line %d: duplicate key %q", line, short(key))
 		}
 	}
+	if n.keys == nil {
+		n.keys = make([]string, 0, 4)
+	}
 	n.keys = append(n.keys, key)
 	if len(n.keys) >= indexFrom {
 		n.index = make(map[string]int32, 2*indexFrom)
@@ -148,6 +151,19 @@ type jsonParser struct {
 	line    int32
 	nodes   int
 	relaxed bool
+	// open are the members read so far of the objects and lists around the cursor;
+	// each gets a slice of just the right size when it ends.
+	open []node
+}
+
+// close makes the values from the mark on the items of n.
+func (p *jsonParser) close(n *node, mark int) {
+	if len(p.open) > mark {
+		n.items = make([]node, len(p.open)-mark)
+		copy(n.items, p.open[mark:])
+		clear(p.open[mark:])
+		p.open = p.open[:mark]
+	}
 }
 
 func (p *jsonParser) errorf(format string, args ...any) error {
@@ -231,6 +247,8 @@ func (p *jsonParser) value(n *node, depth int) error {
 func (p *jsonParser) object(n *node, depth int) error {
 	n.kind = nodeObject
 	p.i++
+	mark := len(p.open)
+	defer func() { p.close(n, mark) }()
 	for {
 		if err := p.space(); err != nil {
 			return err
@@ -257,11 +275,12 @@ func (p *jsonParser) object(n *node, depth int) error {
 			return p.errorf("expected a colon")
 		}
 		p.i++
-		n.items = append(n.items, node{})
-		if err := p.value(&n.items[len(n.items)-1], depth+1); err != nil {
+		var v node
+		if err := p.value(&v, depth+1); err != nil {
 			return err
 		}
-		n.items[len(n.items)-1].line = line
+		v.line = line
+		p.open = append(p.open, v)
 		more, err := p.comma('}')
 		if err != nil || !more {
 			return err
@@ -272,18 +291,21 @@ func (p *jsonParser) object(n *node, depth int) error {
 func (p *jsonParser) array(n *node, depth int) error {
 	n.kind = nodeList
 	p.i++
+	mark := len(p.open)
+	defer func() { p.close(n, mark) }()
 	for {
 		if err := p.space(); err != nil {
 			return err
 		}
-		if p.i < len(p.s) && p.s[p.i] == ']' && (len(n.items) == 0 || p.relaxed) {
+		if p.i < len(p.s) && p.s[p.i] == ']' && (len(p.open) == mark || p.relaxed) {
 			p.i++
 			return nil
 		}
-		n.items = append(n.items, node{})
-		if err := p.value(&n.items[len(n.items)-1], depth+1); err != nil {
+		var v node
+		if err := p.value(&v, depth+1); err != nil {
 			return err
 		}
+		p.open = append(p.open, v)
 		more, err := p.comma(']')
 		if err != nil || !more {
 			return err

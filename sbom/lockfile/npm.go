@@ -66,6 +66,7 @@ func (l *npmLock) packages() error {
 	if !pkgs.isObject() || pkgs.get("") == nil {
 		return fmt.Errorf("no packages with a root entry, which version %s demands", l.res.Version)
 	}
+	l.expect(len(pkgs.items))
 	l.direct = map[string]string{}
 	specs := map[string]string{} // location → specifier of any entry that asks for it
 	linked := map[string]bool{}  // targets of links

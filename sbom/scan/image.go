@@ -13,8 +13,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/anchore/stereoscope"
 	"github.com/anchore/stereoscope/pkg/image"
-	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/file"
 	"github.com/anchore/syft/syft/pkg"
 	"github.com/anchore/syft/syft/pkg/cataloger/alpine"
@@ -33,6 +33,7 @@ import (
 	"github.com/anchore/syft/syft/pkg/cataloger/ruby"
 	"github.com/anchore/syft/syft/pkg/cataloger/rust"
 	syftsource "github.com/anchore/syft/syft/source"
+	"github.com/anchore/syft/syft/source/stereoscopesource"
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/headgate/headgate/sbom"
@@ -77,18 +78,20 @@ func openImage(ctx context.Context, scheme, name string, opt Options) (*sbom.Inv
 			return nil, fmt.Errorf("opening image %s:%s: %w", scheme, name, err)
 		}
 	}
-	cfg := syft.DefaultGetSourceConfig().WithSources(providers[scheme]).WithRegistryOptions(&image.RegistryOptions{InsecureUseHTTP: opt.InsecureRegistry})
+	// Syft's root package would do the same, and brings every cataloger and every
+	// SBOM format along: 130 packages that each start of the program pays for.
+	with := []stereoscope.Option{stereoscope.WithRegistryOptions(image.RegistryOptions{InsecureUseHTTP: opt.InsecureRegistry})}
 	if opt.Platform != "" {
-		p, err := image.NewPlatform(opt.Platform)
-		if err != nil {
+		if _, err := image.NewPlatform(opt.Platform); err != nil {
 			return nil, fmt.Errorf("platform %q: %w: %w", opt.Platform, ErrSource, err)
 		}
-		cfg = cfg.WithPlatform(p)
+		with = append(with, stereoscope.WithPlatform(opt.Platform))
 	}
-	src, err := syft.GetSource(ctx, name, cfg)
+	img, err := stereoscope.GetImageFromSource(ctx, name, providers[scheme], with...)
 	if err != nil {
 		return nil, fmt.Errorf("opening image %s:%s: %w", scheme, name, err)
 	}
+	src := stereoscopesource.New(img, stereoscopesource.ImageConfig{Reference: name})
 	defer src.Close()
 	inv := &sbom.Inventory{Source: sbom.Source{Scheme: scheme, Name: name}}
 	if m, ok := src.Describe().Metadata.(syftsource.ImageMetadata); ok {

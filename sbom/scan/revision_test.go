@@ -47,7 +47,7 @@ func TestBaseRevision(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		base, err := Tree(context.Background(), tree, sbom.Source{Scheme: "git", Name: "main", Revision: tree.Commit()})
+		base, err := Tree(context.Background(), tree, sbom.Source{Scheme: "git", Name: "main", Revision: tree.Commit()}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,9 @@ type Options struct {
 	Platform string
 	// InsecureRegistry speaks plain http to the registry of a registry: source.
 	InsecureRegistry bool
+	// Readings of another state of the same project, of which unchanged files are taken;
+	// nil for none.
+	Readings *Readings
 }
 
 // ErrSource marks a source that cannot be understood or is not there: a usage
@@ -62,9 +65,9 @@ func Open(ctx context.Context, source string, opt Options) (*sbom.Inventory, err
 	}
 	switch scheme {
 	case schemeDir:
-		return openDir(ctx, name)
+		return openDir(ctx, name, opt)
 	case schemeFile:
-		return openFile(ctx, name)
+		return openFile(ctx, name, opt)
 	case schemeSBOM:
 		return openSBOM(name)
 	case schemeOCIArchive, schemeOCIDir, schemeDockerArchive, schemeRegistry:
@@ -77,9 +80,9 @@ func Open(ctx context.Context, source string, opt Options) (*sbom.Inventory, err
 	case err != nil:
 		return nil, fmt.Errorf("opening %q: %w", name, err)
 	case fi.IsDir():
-		return openDir(ctx, name)
+		return openDir(ctx, name, opt)
 	}
-	return openFile(ctx, name)
+	return openFile(ctx, name, opt)
 }
 
 func known(scheme string) bool {
@@ -111,18 +114,18 @@ func fromPURL(purl string) (*sbom.Inventory, error) {
 
 // openDir scans a directory through os.Root: nothing outside it can be reached,
 // whatever links lie in it.
-func openDir(ctx context.Context, name string) (*sbom.Inventory, error) {
+func openDir(ctx context.Context, name string, opt Options) (*sbom.Inventory, error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
 		return nil, fmt.Errorf("opening directory %q: %w", name, err)
 	}
 	defer root.Close()
-	return Tree(ctx, root.FS(), sbom.Source{Scheme: schemeDir, Name: name})
+	return Tree(ctx, root.FS(), sbom.Source{Scheme: schemeDir, Name: name}, opt)
 }
 
 // openFile reads one lock file or SBOM. Of the directory around a lock file only
 // the files that belong to it are read (go.sum of a go.mod, included requirements).
-func openFile(ctx context.Context, name string) (*sbom.Inventory, error) {
+func openFile(ctx context.Context, name string, opt Options) (*sbom.Inventory, error) {
 	dir, base := filepath.Split(name)
 	match := base
 	if abs, err := filepath.Abs(name); err == nil {
@@ -160,7 +163,7 @@ func openFile(ctx context.Context, name string) (*sbom.Inventory, error) {
 	if !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("%q is not a regular file: %w", name, ErrSource)
 	}
-	t := &tree{ctx: ctx, fsys: root.FS(), limit: defaultBounds, inv: &sbom.Inventory{Source: sbom.Source{Scheme: schemeFile, Name: name}}}
+	t := &tree{ctx: ctx, fsys: root.FS(), limit: defaultBounds, readings: opt.Readings, inv: &sbom.Inventory{Source: sbom.Source{Scheme: schemeFile, Name: name}}}
 	inv, err := t.inventory([]string{rel})
 	if err == nil && len(inv.Files) == 1 {
 		inv.Source.Format = inv.Files[0].Format

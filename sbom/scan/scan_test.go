@@ -367,7 +367,7 @@ func TestBounds(t *testing.T) {
 	scan := func(fsys fs.FS, change func(*bounds)) (*sbom.Inventory, error) {
 		b := defaultBounds
 		change(&b)
-		return scanTree(context.Background(), fsys, sbom.Source{Name: "test"}, b)
+		return scanTree(context.Background(), fsys, sbom.Source{Name: "test"}, Options{}, b)
 	}
 	content := lock("left", "1.0.0", "")
 	files := fstest.MapFS{}
@@ -404,13 +404,13 @@ func TestBounds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Tree(ctx, files, sbom.Source{}); !errors.Is(err, context.Canceled) {
+	if _, err := Tree(ctx, files, sbom.Source{}, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
 
 func mustComponents(t *testing.T, fsys fs.FS) []sbom.Component {
-	inv, err := Tree(context.Background(), fsys, sbom.Source{})
+	inv, err := Tree(context.Background(), fsys, sbom.Source{}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

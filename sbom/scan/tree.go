@@ -61,6 +61,10 @@ type tree struct {
 	// reading guards fsys: the two readers of a file ask for its neighbours at the
 	// same time, and not every fs.FS stands that.
 	reading sync.Mutex
+	// readings are those of another scan; nil for none. asked is what was read beside
+	// the present file.
+	readings *Readings
+	asked    map[string]trust.Digest
 }
 
 // parsed is one dependency file with what was found in it.
@@ -73,12 +77,12 @@ type parsed struct {
 
 // Tree takes the inventory of a file system: os.DirFS-like directories, or a
 // git revision. Symbolic links are read if fsys resolves them.
-func Tree(ctx context.Context, fsys fs.FS, source sbom.Source) (*sbom.Inventory, error) {
-	return scanTree(ctx, fsys, source, defaultBounds)
+func Tree(ctx context.Context, fsys fs.FS, source sbom.Source, opt Options) (*sbom.Inventory, error) {
+	return scanTree(ctx, fsys, source, opt, defaultBounds)
 }
 
-func scanTree(ctx context.Context, fsys fs.FS, source sbom.Source, limit bounds) (*sbom.Inventory, error) {
-	t := &tree{ctx: ctx, fsys: fsys, limit: limit, inv: &sbom.Inventory{Source: source}}
+func scanTree(ctx context.Context, fsys fs.FS, source sbom.Source, opt Options, limit bounds) (*sbom.Inventory, error) {
+	t := &tree{ctx: ctx, fsys: fsys, limit: limit, readings: opt.Readings, inv: &sbom.Inventory{Source: source}}
 	files, err := t.walk()
 	if err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", source.Name, err)
@@ -209,6 +213,14 @@ func (t *tree) read(name string) ([]byte, error) {
 	}
 	t.reading.Lock()
 	defer t.reading.Unlock()
+	b, err := t.load(name)
+	if t.asked != nil {
+		t.asked[name] = besideDigest(b, err)
+	}
+	return b, err
+}
+
+func (t *tree) load(name string) ([]byte, error) {
 	fi, err := fs.Stat(t.fsys, name)
 	if err != nil {
 		return nil, err
@@ -255,6 +267,14 @@ func (t *tree) file(name string) error {
 		return fmt.Errorf("dependency files of more than %d bytes: %w", t.limit.bytes, ErrTooLarge)
 	}
 	digest := trust.NewRaw("", "", b).Digest
+	if t.recall(name, digest) {
+		return t.bound()
+	}
+	from := t.mark()
+	if t.readings != nil {
+		t.asked = map[string]trust.Digest{}
+		defer func() { t.asked = nil }()
+	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // Syft's readers do not
 	format, own := lockfile.Match(name)
 	formatName := string(format)
@@ -313,6 +333,11 @@ func (t *tree) file(name string) error {
 			unread()
 		}
 	}
+	t.remember(digest, from)
+	return t.bound()
+}
+
+func (t *tree) bound() error {
 	if len(t.inv.Components) > t.limit.components {
 		return fmt.Errorf("more than %d components: %w", t.limit.components, ErrTooLarge)
 	}
@@ -368,12 +393,14 @@ const maxLocations = 256
 // marked if they contradict each other.
 func merge(in []sbom.Component) []sbom.Component {
 	out := in[:0]
-	seen := make(map[string][]int, len(in))
+	seen := make(map[string]int, len(in)) // key → the first of out with it, counted from 1
+	next := make([]int, 0, len(in))       // of each of out: the next one with its key
 	for _, c := range in {
 		key := c.Key()
-		joined := false
-		for _, n := range seen[key] {
-			old := &out[n]
+		joined, last := false, 0
+		for n := seen[key]; n > 0; n = next[n-1] {
+			last = n
+			old := &out[n-1]
 			if !equalStatement(old, &c) {
 				continue
 			}
@@ -399,8 +426,8 @@ func merge(in []sbom.Component) []sbom.Component {
 		if joined {
 			continue
 		}
-		for _, n := range seen[key] {
-			if old := &out[n]; contradict(old, &c) {
+		for n := seen[key]; n > 0; n = next[n-1] {
+			if old := &out[n-1]; contradict(old, &c) {
 				for _, one := range []*sbom.Component{old, &c} {
 					if !slices.ContainsFunc(one.Problems, func(p sbom.Problem) bool { return p.Code == sbom.ProblemConflict }) {
 						other := old
@@ -413,8 +440,12 @@ func merge(in []sbom.Component) []sbom.Component {
 				}
 			}
 		}
-		seen[key] = append(seen[key], len(out))
-		out = append(out, c)
+		out, next = append(out, c), append(next, 0)
+		if last == 0 {
+			seen[key] = len(out)
+		} else {
+			next[last-1] = len(out)
+		}
 	}
 	return out
 }

@@ -88,7 +88,7 @@ func TestVendoredRevision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inv, err := Tree(t.Context(), tree, sbom.Source{Name: "HEAD"})
+	inv, err := Tree(t.Context(), tree, sbom.Source{Name: "HEAD"}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestVendorProblems(t *testing.T) {
 	} {
 		limit := defaultBounds
 		c.change(&limit)
-		inv, err := scanTree(context.Background(), os.DirFS(write(t, t.TempDir(), vendorTree())), sbom.Source{Name: "test"}, limit)
+		inv, err := scanTree(context.Background(), os.DirFS(write(t, t.TempDir(), vendorTree())), sbom.Source{Name: "test"}, Options{}, limit)
 		if err != nil {
 			t.Fatal(err)
 		}

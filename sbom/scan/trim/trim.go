@@ -34,24 +34,23 @@ func Lock(format lockfile.Format, b []byte) []byte {
 		return b
 	}
 	found := false
-	t.object(func(key string) bool {
+	t.object(func(key []byte) bool {
 		t.space()
-		if key != "packages" || b[t.at] != '{' {
+		if string(key) != "packages" || b[t.at] != '{' {
 			return false
 		}
 		found = true
-		t.object(func(string) bool {
+		t.object(func([]byte) bool {
 			t.space()
 			if b[t.at] != '{' {
 				return false
 			}
-			t.object(func(field string) bool {
-				if !trimmed[field] {
+			t.object(func(field []byte) bool {
+				if !trimmed[string(field)] {
 					return false
 				}
-				// A field must keep a value; null is what absent fields decode to.
 				t.skip()
-				t.out = append(t.out, "null"...)
+				t.drop = true
 				return true
 			})
 			return true
@@ -68,6 +67,7 @@ func Lock(format lockfile.Format, b []byte) []byte {
 type trimmer struct {
 	in, out []byte
 	at      int
+	drop    bool // the member that was just read is left out
 }
 
 func (t *trimmer) space() {
@@ -77,10 +77,12 @@ func (t *trimmer) space() {
 }
 
 // object copies the object at the cursor. value is called with the cursor behind each
-// colon; if it returns false, the value is copied as it is.
-func (t *trimmer) object(value func(key string) bool) {
+// colon; if it returns false, the value is copied as it is, and if it sets drop,
+// the member is left out.
+func (t *trimmer) object(value func(key []byte) bool) {
 	t.out = append(t.out, '{')
 	t.at++
+	first := true
 	for {
 		t.space()
 		switch t.in[t.at] {
@@ -89,9 +91,12 @@ func (t *trimmer) object(value func(key string) bool) {
 			t.at++
 			return
 		case ',':
-			t.out = append(t.out, ',')
 			t.at++
 			continue
+		}
+		mark := len(t.out)
+		if !first {
+			t.out = append(t.out, ',')
 		}
 		start := t.at
 		t.skip()
@@ -99,12 +104,17 @@ func (t *trimmer) object(value func(key string) bool) {
 		t.space()
 		t.at++ // the colon
 		t.out = append(append(t.out, key...), ':')
-		if !value(string(key[1 : len(key)-1])) {
+		if !value(key[1 : len(key)-1]) {
 			t.space()
 			start = t.at
 			t.skip()
 			t.out = append(t.out, t.in[start:t.at]...)
 		}
+		if t.drop {
+			t.out, t.drop = t.out[:mark], false
+			continue
+		}
+		first = false
 	}
 }
 
