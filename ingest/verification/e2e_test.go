@@ -400,6 +400,17 @@ func TestCertificateWithTimestamp(t *testing.T) {
 	x.Now = now
 	_, err = verification.Verify(artifact(t, file), doc(b), x)
 	must(t, err)
+	// The certificate itself, named as a key; and another one.
+	c, err := sigstore.Peek(b, false)
+	must(t, err)
+	leaf, err = x509.ParseCertificate(c.Certificate)
+	must(t, err)
+	for named, ok := range map[*x509.Certificate]bool{leaf: true, root: false} {
+		k := verification.Expectation{Keys: verification.Keys{Certificates: []*x509.Certificate{named}}, Now: now}
+		if _, err := verification.Verify(artifact(t, file), doc(b), k); (err == nil) != ok {
+			t.Errorf("%s as the key: %v", named.Subject, err)
+		}
+	}
 }
 
 func TestImages(t *testing.T) {
