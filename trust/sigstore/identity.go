@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 
@@ -289,6 +290,10 @@ func repositoryURL(s string) (string, error) {
 	}
 	out := "https://" + strings.ToLower(u.Host) + path
 	if foldedHost(out) {
+		// Names there are ASCII: other letters could fold into one of them.
+		if strings.ContainsFunc(out, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return "", fmt.Errorf("%q is no repository of that host", clip(s))
+		}
 		out = strings.ToLower(out)
 	}
 	return out, nil
