@@ -165,6 +165,9 @@ func reasons(c *ingest.Component) []reason {
 	var out []reason
 	for _, f := range stopping(c) {
 		r := reason{effect: f.Effect, rules: []string{f.Rule}, lines: []string{f.Message}, next: f.Remedy}
+		if c.Verdict == trust.Block && f.Effect != trust.EffectBlock {
+			r.next = "" // nobody may let it in: waiting or asking leads nowhere
+		}
 		var ev []*ingest.Evidence
 		for i := range c.Evidence {
 			if e := &c.Evidence[i]; slices.Contains(f.Evidence, e.ID) && e.Outcome != trust.Verified && e.Outcome != trust.Absent {
