@@ -33,6 +33,8 @@ type input struct {
 	Changed         bool                   `json:"changedUpstream,omitempty"`
 	Advisories      []policies.Advisory    `json:"advisories,omitempty"`
 	AdvisoryState   policies.State         `json:"advisoryState,omitempty"`
+	AdvisoryNote    string                 `json:"advisoryNote,omitempty"`
+	FixedIn         string                 `json:"fixedIn,omitempty"`
 	Names           []policies.NameRisk    `json:"names,omitempty"`
 	Inspection      []policies.Observation `json:"inspection,omitempty"`
 	InspectionState policies.State         `json:"inspectionState,omitempty"`
@@ -156,7 +158,7 @@ func (it *item) input(c *Component) ([]byte, error) {
 	b, err := json.Marshal(input{
 		Change: in.Change, Kind: string(in.Component.Kind), Previous: c.Previous.PURL(), Offered: in.Offered, Adapter: in.Adapter,
 		Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Pinned: in.Pinned, PackageKnown: in.PackageKnown,
-		Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState,
+		Changed: in.ChangedUpstream, Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, AdvisoryNote: in.AdvisoryNote, FixedIn: in.FixedIn,
 		Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, History: in.History, Approvals: in.Approvals,
 		Component: &in.Component, PreviousComponent: in.Previous, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
 		Licenses: in.Licenses, Now: in.Now,

@@ -38,7 +38,7 @@ func InputOf(d store.Decision) (policies.Input, error) {
 		Assurance: d.Assurance, Offered: in.Offered, Adapter: in.Adapter, Signers: in.Signers, BinarySigners: in.BinarySigners, BinariesBefore: in.BinariesBefore,
 		Continuity: d.Continuity, Was: in.Was, Is: in.Is, ContinuityNote: in.ContinuityNote, Facts: d.Facts, History: in.History,
 		Pinned: in.Pinned, PackageKnown: in.PackageKnown, ChangedUpstream: in.Changed,
-		Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
+		Advisories: in.Advisories, AdvisoryState: in.AdvisoryState, AdvisoryNote: in.AdvisoryNote, FixedIn: in.FixedIn, FixesAdvisory: in.FixesAdvisory, PreviousAdvisories: in.PreviousAdvisories,
 		Names: in.Names, Inspection: in.Inspection, InspectionState: in.InspectionState, Licenses: in.Licenses, Approvals: in.Approvals, Now: in.Now,
 	}, nil
 }
