@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -131,6 +132,10 @@ func (x *Index) Check(r trust.Release, public bool) []policies.NameRisk {
 				Detail: fmt.Sprintf("%s belongs to the internal namespace %s and must not come from a public registry", p.FullName(), pat)})
 		}
 	}
+	switch p.Type {
+	case "deb", "rpm", "apk", "alpm":
+		return risks // a distribution gives its names itself, to nobody else
+	}
 	t := x.types[p.Type]
 	if t == nil {
 		return risks
@@ -249,6 +254,9 @@ func (t *protected) resembles(typ, name string) (kind, like string) {
 				continue
 			}
 			seen[n] = true
+			if typ == "nuget" && cultures(n, name) {
+				continue
+			}
 			if o := owner(typ, n); o != "" && o == owner(typ, name) {
 				continue // whoever owns the path owns its names
 			}
@@ -258,6 +266,15 @@ func (t *protected) resembles(typ, name string) (kind, like string) {
 		}
 	}
 	return "", ""
+}
+
+// culture is the last part of the name of a NuGet package with translations.
+var culture = regexp.MustCompile(`^(.+)\.[a-z]{2,3}(-[a-z0-9]+)*$`)
+
+// cultures reports whether two packages hold translations of one.
+func cultures(a, b string) bool {
+	x, y := culture.FindStringSubmatch(a), culture.FindStringSubmatch(b)
+	return x != nil && y != nil && x[1] == y[1]
 }
 
 // owner returns the part of a name that one owner has to himself: the group or

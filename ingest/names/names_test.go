@@ -86,7 +86,7 @@ func TestCheckHonest(t *testing.T) {
 // Whoever owns a path owns the names below it, however alike they are.
 func TestSiblings(t *testing.T) {
 	var known []trust.Package
-	for _, purl := range []string{"pkg:golang/github.com/acme/cloud/service/sns@v1.0.0", "pkg:golang/gopkg.in/acmeyaml.v3@v3.0.0", "pkg:maven/org.acme/service-sns@1"} {
+	for _, purl := range []string{"pkg:golang/github.com/acme/cloud/service/sns@v1.0.0", "pkg:golang/gopkg.in/acmeyaml.v3@v3.0.0", "pkg:maven/org.acme/service-sns@1", "pkg:nuget/Acme.Core.fr@1", "pkg:deb/debian/dash@1", "pkg:npm/safer-buffer@1"} {
 		known = append(known, release(t, purl).Package)
 	}
 	x, err := NewIndex(known, nil)
@@ -96,6 +96,7 @@ func TestSiblings(t *testing.T) {
 	for purl, doubted := range map[string]bool{
 		"pkg:golang/github.com/acme/cloud/service/sqs@v1.0.0": false, "pkg:golang/github.com/acrne/cloud/service/sns@v1.0.0": true, "pkg:golang/github.com/acmee/cloud/service/sns@v1.0.0": true,
 		"pkg:golang/gopkg.in/acmeyeml.v3@v3.0.0": true, "pkg:maven/org.acme/service-sqs@1": false, "pkg:maven/org.acmee/service-sns@1": true,
+		"pkg:nuget/Acme.Core.ar@1": false, "pkg:nuget/Acme.Core.zh-hans@1": false, "pkg:nuget/Acmee.Core.fr@1": true, "pkg:deb/debian/bash@1": false, "pkg:npm/safe-buffer@1": false,
 	} {
 		if risks := x.Check(release(t, purl), true); (len(risks) > 0) != doubted {
 			t.Errorf("%s: %+v", purl, risks)
