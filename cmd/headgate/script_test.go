@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -172,7 +173,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gomod": cmdGoMod, "gosum": cmdGoSum, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
+			"gomod": cmdGoMod, "gosum": cmdGoSum, "schema": cmdSchema, "lock": cmdLock, "commit": cmdCommit, "sshkey": cmdSSHKey, "exit": cmdExit, "replace": cmdReplace, "firstid": cmdFirstID, "grab": cmdGrab, "mergegit": cmdMergeGit, "sshpub": cmdSSHPub, "sigstore": cmdSigstore,
 			"pgpkey": cmdPGPKey, "pgpsign": cmdPGPSign, "artifact": cmdArtifact, "sha256": cmdSHA256, "sums": cmdSums, "signerkey": cmdSignerKey, "signwith": cmdSignWith,
 			"signer": cmdSigner, "agent": cmdAgent, "forge": cmdForge, "strip": reg.strip, "tamper": cmdTamper,
 		},
@@ -208,6 +209,18 @@ func cmdGoSum(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = f.WriteString(s)
 	ts.Check(errors.Join(err, f.Close()))
+}
+
+// cmdSchema changes the schema version of a store: schema FILE +N
+func cmdSchema(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	db, err := sql.Open("sqlite3", "file:"+ts.MkAbs(args[0])+"?_journal_mode=DELETE")
+	ts.Check(err)
+	var version int
+	ts.Check(db.QueryRow("PRAGMA user_version").Scan(&version))
+	_, err = db.Exec(fmt.Sprintf("PRAGMA user_version = %d", version+n))
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // cmdCommit commits all of DIR on the branch main: commit DIR
