@@ -9,6 +9,15 @@ import (
 	"github.com/headgate/headgate/trust"
 )
 
+// Measured on two cores of 2.8 GHz that ten other builds shared (load 25, so that
+// wall times are several times those of an idle machine): 160,000 decisions were
+// recorded and looked up in 59 s of CPU; the file grows by 5.8 kB a decision with
+// its evidence, bytes, digest and pin. With 640,000 pieces of evidence and 64,000
+// signers (3.8 GB): opening 17 ms; 2,000 releases at once 74 to 283 µs each for
+// evidence, 12 to 50 µs for accepted signers; one release 100 to 164 µs. Eight
+// processes for ten seconds: 889 rounds of seven writes, no busy error, no lost
+// update.
+
 // size is how many pieces of evidence and tens of signers the look-ups are
 // measured with; HEADGATE_STORE_BENCH_ROWS sets it, 100,000 by default.
 func size(b *testing.B) int {
