@@ -60,14 +60,19 @@ type contents struct {
 	sums       map[string][2]hash.Hash // SHA-256 and SHA-1 of each part
 	signatures map[string][]byte
 	spec       []byte // packed
+	// stray is the first entry that is no part and no signature of one, quoted; other
+	// is the first header that readers of archives take for different things, quoted.
+	stray, other string
 }
 
 func read(r io.Reader) (*contents, error) {
 	c := &contents{sums: map[string][2]hash.Hash{}, signatures: map[string][]byte{}}
-	t := tar.NewReader(r)
+	plain := &plainHeaders{r: r}
+	t := tar.NewReader(plain)
 	for n := 0; ; n++ {
 		h, err := t.Next()
 		if err == io.EOF {
+			c.other = plain.other
 			return c, nil
 		}
 		switch {
@@ -110,6 +115,8 @@ func read(r io.Reader) (*contents, error) {
 				return nil, malformed("%s has more than %d bytes or is cut off", h.Name, MaxSignature)
 			}
 			c.signatures[string(of)] = b
+		case c.stray == "":
+			c.stray = fmt.Sprintf("%.100q", h.Name)
 		}
 	}
 }
@@ -218,6 +225,14 @@ func Verify(r io.Reader, w Want) (*Verified, error) {
 	}
 	if len(s.chain) == 0 {
 		return nil, malformed("it is signed and carries no certificate")
+	}
+	// An entry beside the parts is not signed, and RubyGems may read it instead of one:
+	// "metadata" is a specification too, and it drops spaces at the end of names.
+	switch {
+	case c.stray != "":
+		return nil, trust.Failure(trust.ReasonStripped, "the gem is signed, and its entry %s is not", c.stray)
+	case c.other != "":
+		return nil, malformed("%s has a header of another kind than those of gems, which may hide another file", c.other)
 	}
 	leaf := s.chain[len(s.chain)-1]
 	for _, part := range parts {

@@ -85,6 +85,17 @@ func TestVerify(t *testing.T) {
 		"data twice":            {edit(func(es []entry) []entry { return append(es, entry{Name: "data.tar.gz", Data: gt.GZ("evil")}) }), want(alice), trust.Failed, trust.ReasonDuplicate},
 		"signature twice":       {edit(func(es []entry) []entry { return append(es, es[3]) }), want(alice), trust.Failed, trust.ReasonDuplicate},
 		"name twice":            {gt.Pack(gt.Signed(t, alice, crypto.SHA256, spec+"name: gadget\n")...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"another specification": {edit(func(es []entry) []entry { return append(es, entry{Name: "metadata", Data: []byte(spec)}) }), want(alice), trust.Failed, trust.ReasonStripped},
+		"a name with a space":   {edit(func(es []entry) []entry { return append([]entry{{Name: "data.tar.gz ", Data: gt.GZ("evil")}}, es...) }), want(alice), trust.Failed, trust.ReasonStripped},
+		"a signed stranger": {edit(func(es []entry) []entry {
+			return append(es, entry{Name: "metadata", Data: []byte(spec)}, entry{Name: "metadata.sig", Data: es[1].Data})
+		}), want(alice), trust.Failed, trust.ReasonStripped},
+		"data in a long name":   {append(longName(t, "data.tar.gz", string(gt.GZ("evil"))), append(longName(t, "x", "metadata.gz\x00"), gt.Pack(good...)...)...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"data in a PAX header":  {append(special(t, 'x', "data.tar.gz", "13 path=evil\n"), gt.Pack(good...)...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"data in a comment":     {append(special(t, 'x', "data.tar.gz", "16 comment=evil\n"), gt.Pack(good...)...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"data in global PAX":    {append(special(t, 'g', "data.tar.gz", "16 comment=evil\n"), gt.Pack(good...)...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"behind the last":       {append(unended(gt.Pack(good...)), special(t, 'x', "metadata", "16 comment=evil\n")...), want(alice), trust.Unreachable, trust.ReasonMalformed},
+		"a file without a name": {edit(func(es []entry) []entry { return append(es, entry{Data: []byte("x")}) }), want(alice), trust.Failed, trust.ReasonStripped},
 		"junk":                  {[]byte("junk"), want(alice), trust.Unreachable, trust.ReasonMalformed},
 		"cut off":               {gt.Pack(good...)[:1500], want(alice), trust.Unreachable, trust.ReasonMalformed},
 	} {
@@ -108,17 +119,42 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// special is an archive's header that other readers than Go's take for a file,
+// with its contents.
+func special(t *testing.T, kind byte, name, data string) []byte {
+	t.Helper()
+	b := unended(gt.Pack(entry{Name: name, Data: []byte(data)}))
+	b[156] = kind
+	sum := 0
+	for i, x := range b[:512] {
+		if i >= 148 && i < 156 {
+			x = ' '
+		}
+		sum += int(x)
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return b
+}
+
+// unended is the archive without the blocks at its end.
+func unended(b []byte) []byte { return b[:len(b)-1024] }
+
+func longName(t *testing.T, name, data string) []byte { return special(t, 'L', name, data) }
+
 func TestBounds(t *testing.T) {
 	alice := issue(t, "alice", 2048, nil, false)
 	good := gt.Signed(t, alice, crypto.SHA256, gt.Spec("widget", "1.2.0", "ruby", alice))
-	for len(good) < MaxEntries {
-		good = append(good, entry{Name: fmt.Sprintf("more%d", len(good)), Data: nil})
+	// Nothing but the parts may be in a signed gem, so the bound is one of unsigned ones.
+	unsigned := []entry{{Name: "metadata.gz", Data: gt.GZ(gt.Spec("widget", "1.2.0", "ruby"))}, good[2]}
+	for len(unsigned) < MaxEntries {
+		unsigned = append(unsigned, entry{Name: fmt.Sprintf("more%d", len(unsigned))})
 	}
-	if _, err := Verify(bytes.NewReader(gt.Pack(good...)), want(alice)); err != nil {
+	if _, err := Verify(bytes.NewReader(gt.Pack(unsigned...)), want(alice)); !errors.Is(err, ErrUnsigned) {
 		t.Errorf("entries at the bound: %v", err)
 	}
-	if _, err := Verify(bytes.NewReader(gt.Pack(append(good, entry{Name: "x", Data: nil})...)), want(alice)); err == nil {
-		t.Error("one entry above the bound was read")
+	_, err := Verify(bytes.NewReader(gt.Pack(append(unsigned, entry{Name: "x"})...)), want(alice))
+	if _, why := trust.Classify(err); why != trust.ReasonTooLarge {
+		t.Errorf("one entry above the bound: %v", err)
 	}
 	var chain []*gt.Identity
 	for range MaxChain {
