@@ -90,3 +90,21 @@ func TestExamplesRun(t *testing.T) {
 		t.Errorf("only %d command lines in the examples", found)
 	}
 }
+
+// TestReadmeTable: the README's table is what the adapters say of themselves.
+func TestReadmeTable(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var out, errs bytes.Buffer
+	c := Command{Args: []string{"ecosystems", "--markdown"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Getenv: func(string) string { return "" }, Home: dir, Clock: time.Now, Version: "test"}
+	if code := c.Run(t.Context()); code != 0 {
+		t.Fatalf("exit %d\n%s", code, errs.String())
+	}
+	if !bytes.Contains(readme, out.Bytes()) {
+		t.Errorf("the README's table of ecosystems is not that of headgate ecosystems --markdown:\n%s", out.String())
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,10 @@ func (c *Command) versionCommand() *cobra.Command {
 
 func (c *Command) ecosystemsCommand() *cobra.Command {
 	o := &options{}
-	var asJSON bool
+	var asJSON, markdown bool
 	cmd := &cobra.Command{
 		Use: "ecosystems", Short: "What is verified in each ecosystem, and how",
-		Example: "  headgate ecosystems",
+		Example: "  headgate ecosystems\n  headgate ecosystems --markdown",
 		Args:    cobra.NoArgs,
 		RunE: c.onStore(o, func(_ context.Context, s *store.Store, _ []string) error {
 			as, err := c.adapters(o, s)
@@ -59,6 +60,10 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 			if asJSON {
 				return printJSON(c, ds)
 			}
+			if markdown {
+				_, err := c.Stdout.Write(ecosystemsTable(ds))
+				return err
+			}
 			for _, d := range ds {
 				fmt.Fprintf(c.Stdout, "%s (pkg:%s)\n", d.Name, strings.Join(d.Types, ", pkg:"))
 				for _, l := range [][2]string{{"sources", strings.Join(d.Sources, ", ")}, {"integrity", d.Integrity}, {"registry signs", d.Registry}, {"publisher signs", d.Publisher}, {"binding", d.Binding}, {"offers", d.Offers.String()}} {
@@ -70,8 +75,20 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "as a table in Markdown")
+	cmd.MarkFlagsMutuallyExclusive("json", "markdown")
 	o.storeFlag(cmd)
 	return cmd
+}
+
+// ecosystemsTable is the README's table of what is verified.
+func ecosystemsTable(ds []adapter.Description) []byte {
+	var b bytes.Buffer
+	b.WriteString("| ecosystem | read from | registry signs | publisher signs | every release offers |\n|---|---|---|---|---|\n")
+	for _, d := range ds {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d.Name, strings.Join(d.Sources, ", "), d.Registry, d.Publisher, d.Offers)
+	}
+	return b.Bytes()
 }
 
 func (c *Command) policyCommand() *cobra.Command {
