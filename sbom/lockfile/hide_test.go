@@ -131,6 +131,7 @@ func TestOtherCase(t *testing.T) {
 	for name, want := range map[string]string{
 		"a/Package-Lock.json": "package-lock.json", "YARN.LOCK": "yarn.lock", "pipfile.lock": "Pipfile.lock", "package-lock.json": "", "Pipfile.lock": "",
 		"Readme.md": "", "Package.json": "", "pipfile": "",
+		"Vendor/modules.txt": "vendor/modules.txt", "a/vendor/Modules.txt": "vendor/modules.txt", "vendor/modules.txt": "", "Modules.txt": "", "vendored/modules.txt": "",
 	} {
 		if got := OtherCase(name); got != want {
 			t.Errorf("%s: %q", name, got)

@@ -104,8 +104,11 @@ var byFolded = func() map[string]string {
 // file systems ignore case, and that Match does not take it for; else "".
 func OtherCase(filePath string) string {
 	base := path.Base(filePath)
-	if want := byFolded[strings.ToLower(base)]; want != base {
+	if want, ok := byFolded[strings.ToLower(base)]; ok && want != base {
 		return want
+	}
+	if dir := path.Base(path.Dir(filePath)); strings.EqualFold(base, "modules.txt") && strings.EqualFold(dir, "vendor") && (base != "modules.txt" || dir != "vendor") {
+		return string(GoVendor)
 	}
 	return ""
 }

@@ -146,12 +146,19 @@ func (t *tree) walk() ([]string, error) {
 			name := path.Join(dir, d.Name())
 			switch {
 			case d.IsDir():
-				if d.Name() == "vendor" {
-					if fi, err := fs.Stat(t.fsys, path.Join(name, "modules.txt")); err == nil && fi.Mode().IsRegular() {
-						out = append(out, path.Join(name, "modules.txt"))
+				if strings.EqualFold(d.Name(), "vendor") {
+					if modules := path.Join(dir, "vendor", "modules.txt"); t.regular(modules) {
+						if d.Name() == "vendor" {
+							out = append(out, modules)
+						} else {
+							t.problem(sbom.ProblemSkipped, name, 0, "on file systems that ignore case its files are among those of "+path.Join(dir, "vendor")+", which are held against the modules", "rename or remove it")
+						}
 					}
 				}
 				if SkipDir(d.Name()) {
+					if d.Name() == "vendor" {
+						t.otherCase(name)
+					}
 					continue
 				}
 				if depth+1 > t.limit.depth {
@@ -165,8 +172,8 @@ func (t *tree) walk() ([]string, error) {
 				out = append(out, name)
 			case d.Type()&fs.ModeSymlink != 0:
 				t.link(name)
-			case lockfile.OtherCase(name) != "":
-				t.problem(sbom.ProblemSkipped, name, 0, "the file is "+lockfile.OtherCase(name)+" on file systems that ignore case, and no dependency file on others", "rename or remove it")
+			default:
+				t.notOtherCase(name)
 			}
 			if len(out) > t.limit.files {
 				return fmt.Errorf("more than %d dependency files: %w", t.limit.files, ErrTooLarge)
@@ -179,6 +186,32 @@ func (t *tree) walk() ([]string, error) {
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// regular reports whether there is a regular file of that name.
+func (t *tree) regular(name string) bool {
+	fi, err := fs.Stat(t.fsys, name)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// notOtherCase notes a file that is a dependency file where case is ignored.
+func (t *tree) notOtherCase(name string) {
+	if want := lockfile.OtherCase(name); want != "" {
+		t.problem(sbom.ProblemSkipped, name, 0, "the file is "+want+" on file systems that ignore case, and no dependency file on others", "rename or remove it")
+	}
+}
+
+// otherCase looks for modules.txt in a vendor directory, which is not entered.
+func (t *tree) otherCase(vendor string) {
+	list, err := fs.ReadDir(t.fsys, vendor)
+	if err != nil {
+		return // what cannot be read has no modules.txt for anybody
+	}
+	for _, d := range list {
+		if name := path.Join(vendor, d.Name()); strings.EqualFold(d.Name(), "modules.txt") && !wanted(name) {
+			t.notOtherCase(name)
+		}
+	}
 }
 
 // link looks at a symbolic link that leads into a directory that is left out by
@@ -374,7 +407,7 @@ func (t *tree) projects() {
 			if read[name] {
 				continue
 			}
-			if fi, err := fs.Stat(t.fsys, name); err == nil && fi.Mode().IsRegular() {
+			if t.regular(name) {
 				format, _ := lockfile.Match(name)
 				read[name] = true
 				all = append(all, lockfile.Result{Path: name, Format: format})

@@ -138,3 +138,24 @@ func TestVendorProblems(t *testing.T) {
 		}
 	}
 }
+
+// A vendor directory that only file systems without case have is no way around it.
+func TestVendorOtherCase(t *testing.T) {
+	for name, content := range map[string]string{"Vendor/modules.txt": "# x\n", "VENDOR/example.com/mod/evil.go": "package a\n", "sub/vendor/Modules.TXT": "# x\n"} {
+		files := vendorTree()
+		files[name] = content
+		inv := mustOpen(t, write(t, t.TempDir(), files))
+		found := false
+		for _, p := range inv.Problems {
+			found = found || p.Code == sbom.ProblemSkipped && strings.HasPrefix(name, p.Location.Path)
+		}
+		if !found {
+			t.Errorf("%s: %+v", name, inv.Problems)
+		}
+	}
+	// Without modules.txt it is a directory like others.
+	inv := mustOpen(t, write(t, t.TempDir(), map[string]string{"vendor/a.js": "", "Vendor/b.js": "", "go.mod": "module example.com/app\n"}))
+	if len(inv.Problems) != 0 {
+		t.Errorf("%+v", inv.Problems)
+	}
+}
