@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -259,4 +260,42 @@ func FuzzParseKey(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestThreat102DotsAreNotSplit: a token of millions of dots is refused before it
+// is taken apart, wherever it comes from.
+func TestThreat102DotsAreNotSplit(t *testing.T) {
+	dots := strings.Repeat(".", 10<<20)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/raw" || strings.HasPrefix(r.URL.Path, "/computeMetadata/") {
+			_, _ = io.WriteString(w, dots)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"value": dots, "token": dots})
+	}))
+	t.Cleanup(s.Close)
+	for name, env := range map[string]map[string]string{
+		"in the environment":   {"SIGSTORE_ID_TOKEN": dots},
+		"CircleCI":             {"CIRCLE_OIDC_TOKEN_V2": dots},
+		"from GitHub":          {"ACTIONS_ID_TOKEN_REQUEST_URL": s.URL + "/github", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret"},
+		"from Buildkite":       {"BUILDKITE_AGENT_ACCESS_TOKEN": "secret", "BUILDKITE_JOB_ID": "job-1", "BUILDKITE_AGENT_ENDPOINT": s.URL},
+		"from Google":          {"GCE_METADATA_HOST": strings.TrimPrefix(s.URL, "http://")},
+		"a token, then dots":   {"SIGSTORE_ID_TOKEN": jwt(t, "sigstore") + dots},
+		"dots within the text": {"SIGSTORE_ID_TOKEN": "e30." + dots + ".c2ln"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		token, _, err := signing.AmbientToken(t.Context(), signing.Environment{
+			Getenv: func(k string) string { return env[k] }, Audience: "sigstore", Client: s.Client(), OnGoogle: func() bool { return false }})
+		runtime.ReadMemStats(&after)
+		if err == nil || token != "" {
+			t.Errorf("%s: %d bytes of token", name, len(token))
+		} else if len(err.Error()) > 500 {
+			t.Errorf("%s: %d bytes of error", name, len(err.Error()))
+		}
+		// Splitting takes sixteen bytes a dot. The server's share is counted too.
+		if got := after.TotalAlloc - before.TotalAlloc; !strings.HasPrefix(name, "from ") && got > 1<<20 || got > 128<<20 {
+			t.Errorf("%s: %d bytes were taken from memory", name, got)
+		}
+	}
 }

@@ -550,3 +550,36 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// TestThreat114RightsAreJudgedAtUse: an approval counts by the rights that the
+// policy gives its approver when it is used, not by those at its signing.
+func TestThreat114RightsAreJudgedAtUse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*scene, []Approver) []Approver
+		err    error
+	}{
+		"unchanged":     {func(_ *scene, l []Approver) []Approver { return l }, nil},
+		"removed":       {func(_ *scene, l []Approver) []Approver { return l[:1] }, ErrNotApprover},
+		"renamed":       {func(_ *scene, l []Approver) []Approver { l[1].Name = "caroline"; return l }, ErrNotApprover},
+		"key exchanged": {func(_ *scene, l []Approver) []Approver { l[1].Credentials = []Credential{newKey().cred()}; return l }, ErrSignature},
+		"key given to another": {func(s *scene, l []Approver) []Approver {
+			l[0].Credentials, l[1].Credentials = []Credential{s.carol.cred()}, []Credential{s.bob.cred()}
+			return l
+		}, ErrSignature},
+		"another scope": {func(_ *scene, l []Approver) []Approver { l[1].Scope = []string{"pkg:npm/@other/*"}; return l }, ErrOutOfScope},
+		"another rule":  {func(_ *scene, l []Approver) []Approver { l[1].Rules = []string{"cooldown"}; return l }, ErrOutOfScope},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.statement.Approver = "carol"
+			env := s.sign(s.carol)
+			if err := s.verify(env); err != nil {
+				t.Fatalf("with the right: %v", err)
+			}
+			s.approvers = must(NewApprovers(tc.change(s, s.list())))
+			if err := s.verify(env); !errors.Is(err, tc.err) || tc.err == nil && err != nil {
+				t.Errorf("%v, expected %v", err, tc.err)
+			}
+		})
+	}
+}

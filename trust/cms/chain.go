@@ -2,6 +2,7 @@ package cms
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // ESSCertID of RFC 2634 is defined with it
 	"crypto/sha256"
 	"crypto/subtle"
@@ -24,7 +25,8 @@ var oidEKU = asn1.ObjectIdentifier{2, 5, 29, 37}
 // Chain builds and checks the chain of leaf at a time, through intermediates
 // to one of roots, for the extended key usage.
 //
-// The result starts with leaf and ends with the root.
+// The result starts with leaf and ends with the root. Intermediates with an RSA
+// key of more than MaxRSABits are none.
 func Chain(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, at time.Time, usage x509.ExtKeyUsage) ([]*x509.Certificate, error) {
 	if len(roots) == 0 {
 		return nil, trust.Undecidable(trust.ReasonExpiredRoot, "no root certificate is pinned for %q", clip(leaf.Issuer.String()))
@@ -37,6 +39,9 @@ func Chain(leaf *x509.Certificate, intermediates, roots []*x509.Certificate, at 
 		rp.AddCert(c)
 	}
 	for _, c := range intermediates {
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > MaxRSABits {
+			continue // computing with a key of any size would let whoever made the signature say how long it takes
+		}
 		ip.AddCert(c)
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{Roots: rp, Intermediates: ip, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{usage}})
