@@ -30,7 +30,7 @@ import (
 // itself. What is compared is run in turns (A B A B …), so that a machine that slows
 // down slows down both, and medians are printed.
 
-func buildBinary(b *testing.B) string {
+func buildBinary(b testing.TB) string {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -72,7 +72,7 @@ type command struct {
 }
 
 // run runs the process once.
-func (c *command) run(b *testing.B) {
+func (c *command) run(b testing.TB) {
 	b.Helper()
 	if c.before != nil {
 		c.before()
@@ -147,7 +147,7 @@ func measure(b *testing.B, rounds int, cs ...*command) {
 }
 
 // private gives a process data, cache and home of its own.
-func private(b *testing.B, more ...string) []string {
+func private(b testing.TB, more ...string) []string {
 	dir := b.TempDir()
 	return append([]string{"HOME=" + dir, "XDG_DATA_HOME=" + filepath.Join(dir, "data"), "XDG_CACHE_HOME=" + filepath.Join(dir, "cache"), "NO_COLOR=1"}, more...)
 }
@@ -183,7 +183,7 @@ func BenchmarkProcessStart(b *testing.B) {
 }
 
 // commitAll makes dir a git repository with everything in it committed.
-func commitAll(b *testing.B, dir string) {
+func commitAll(b testing.TB, dir string) {
 	b.Helper()
 	repo, err := git.PlainInit(dir, false)
 	if err != nil {

@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 )
@@ -241,4 +244,67 @@ func FuzzFind(f *testing.F) {
 			t.Fatalf("%+v", e)
 		}
 	})
+}
+
+// TestThreat075DownloadsElsewhere: the registry's config.json may keep the crates on
+// another host, as the public one does. That host gets no credentials, its bytes
+// count by the index's digest alone, and it may be none inside.
+func TestThreat075DownloadsElsewhere(t *testing.T) {
+	const secret = "Bearer s3cret"
+	var crate string
+	var got []string
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Authorization"))
+		fmt.Fprint(w, crate)
+	}))
+	t.Cleanup(other.Close)
+	for name, tc := range map[string]struct {
+		dl, crate string
+		asked     int
+		outcome   trust.Outcome
+	}{
+		"another host":       {other.URL + "/{crate}", "the crate's bytes", 1, trust.Verified},
+		"other bytes":        {other.URL + "/{crate}", "other bytes", 1, trust.Failed},
+		"metadata service":   {"http://169.254.169.254/latest/{crate}", "the crate's bytes", 0, trust.Unreachable},
+		"a service inside":   {"https://10.0.0.1/{crate}", "the crate's bytes", 0, trust.Unreachable},
+		"a file":             {"file:///etc/passwd", "the crate's bytes", 0, trust.Unreachable},
+		"with a user's name": {strings.Replace(other.URL, "http://", "http://me:pw@", 1) + "/{crate}", "the crate's bytes", 0, trust.Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			crate, got = tc.crate, nil
+			g := &registry{index: line("leftpad", "1.2.0", digestOf("the crate's bytes"), false, "2026-02-01T00:00:00Z"), config: fmt.Sprintf(`{"dl":%q}`, tc.dl)}
+			var own []string
+			reg := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				own = append(own, r.Header.Get("Authorization"))
+				g.ServeHTTP(w, r)
+			}))
+			t.Cleanup(reg.Close)
+			host := strings.TrimPrefix(reg.URL, "http://")
+			get, err := upstream.New(upstream.Config{
+				Insecure: []string{host, strings.TrimPrefix(other.URL, "http://")}, Getenv: func(string) string { return "" },
+				Credentials: []upstream.Credentials{upstream.Scopes{{Host: host, Header: secret}}},
+				Sleep:       func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			index := reg.URL + "/idx/"
+			w := adaptertest.World{Adapter: New(get, Config{Default: index}), Request: adapter.Request{Component: component(t, index, digestOf("the crate's bytes")), Bytes: true}}
+			res := collect(t, w)
+			for _, e := range res.Evidence {
+				if e.Check == trust.CheckBytes && (e.Outcome == trust.Verified) != (tc.outcome == trust.Verified) || e.Check == trust.CheckBytes && tc.outcome == trust.Failed && e.Outcome != trust.Failed {
+					t.Errorf("%s %s: %s", e.Outcome, e.Reason, e.Detail)
+				}
+			}
+			if len(res.Evidence) < 2 {
+				t.Errorf("%+v", res.Evidence)
+			}
+			if len(got) != tc.asked || strings.Join(got, "") != "" {
+				t.Errorf("the other host got %q", got)
+			}
+			if len(own) == 0 || own[0] != secret {
+				t.Errorf("the registry itself got %q", own)
+			}
+		})
+	}
 }

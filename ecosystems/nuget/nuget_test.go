@@ -425,7 +425,9 @@ func TestThreat081PackageNamesItself(t *testing.T) {
 	}
 }
 
-func TestThreat106ResourcesElsewhere(t *testing.T) {
+// TestThreat075And106ResourcesElsewhere: a service index, a discovery answer, leads
+// to no other host, neither one inside nor one outside.
+func TestThreat075And106ResourcesElsewhere(t *testing.T) {
 	for what, edit := range map[string]func(path, body string) string{
 		"packages": func(path, body string) string {
 			return strings.Replace(body, `"@id":"http`, `"@id":"http://169.254.169.254/?http`, 1)

@@ -530,9 +530,9 @@ func TestThreat009OddSubjects(t *testing.T) {
 	want(t, "second subject", find(t, collect(t, g.serve(nil), g.component(image)), trust.CheckPublisherSig), trust.Failed, trust.ReasonWrongSubject)
 }
 
-// TestThreat104TokenServices: a registry that challenges is answered, and its
+// TestThreat075And104TokenServices: a registry that challenges is answered, and its
 // credentials stay with it, whatever realm it names.
-func TestThreat104TokenServices(t *testing.T) {
+func TestThreat075And104TokenServices(t *testing.T) {
 	const secret = "Basic dXNlcjpodW50ZXIy"
 	var foreign []string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headgate/headgate/ecosystems/adapter"
 	"github.com/headgate/headgate/ecosystems/adaptertest"
+	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/sbom"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
@@ -198,6 +203,46 @@ func TestForeignSourceAndOtherKinds(t *testing.T) {
 	}
 	if env.Requests() != 0 {
 		t.Error("something was asked upstream")
+	}
+}
+
+// TestThreat075OnlyTheConfiguredHost: a source that sends its client elsewhere, for
+// the index, the evidence or the gem, is refused, and elsewhere is not asked.
+func TestThreat075OnlyTheConfiguredHost(t *testing.T) {
+	for _, p := range []string{"/info/", "/api/v1/attestations/", "/gems/"} {
+		t.Run(p, func(t *testing.T) {
+			var asked atomic.Int32
+			s := newServer(t)
+			h := s.handler(t)
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1); h.ServeHTTP(w, r) }))
+			t.Cleanup(other.Close)
+			own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, p) {
+					http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+					return
+				}
+				h.ServeHTTP(w, r)
+			}))
+			t.Cleanup(own.Close)
+			get, err := upstream.New(upstream.Config{
+				Insecure: []string{strings.TrimPrefix(own.URL, "http://"), strings.TrimPrefix(other.URL, "http://")}, Getenv: func(string) string { return "" },
+				Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := s.at(t, adaptertest.NewEnv(t, adaptertest.Right))
+			a := w.Adapter.(*Adapter)
+			a.get, a.cfg = get, Config{Default: own.URL + "/"}
+			if res := collect(t, w); !slices.ContainsFunc(res.Evidence, func(e trust.Evidence) bool {
+				return e.Outcome == trust.Failed && e.Reason == trust.ReasonForeignSource
+			}) {
+				t.Errorf("%+v", res.Evidence)
+			}
+			if asked.Load() != 0 {
+				t.Errorf("the other host got %d requests", asked.Load())
+			}
+		})
 	}
 }
 

@@ -205,3 +205,16 @@ func TestThreat094NegativeSizes(t *testing.T) {
 		t.Errorf("ar: %+v", o)
 	}
 }
+
+// TestThreat037TUFFloor: roots of trust come by go-tuf, which took delegations in
+// the wrong order before v2.0.1 and let a repository stop its client before v2.4.1.
+func TestThreat037TUFFloor(t *testing.T) {
+	b, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^\s*github\.com/theupdateframework/go-tuf/v2 (v\S+)`).FindSubmatch(b)
+	if m == nil || semver.Compare(string(m[1]), "v2.4.1") < 0 {
+		t.Errorf("go.mod asks for go-tuf %q, v2.4.1 is the least", m)
+	}
+}
