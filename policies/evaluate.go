@@ -133,8 +133,12 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 		return &trust.Finding{Rule: r.Name, Effect: trust.EffectUndecided, Message: "the rule's condition " + tr.Why,
 			Remedy: "correct the rule: headgate policy lint"}, tr
 	}
-	if r.applies != nil {
-		ok, err := holds(r.applies, v)
+	c, err := r.conditions()
+	if err != nil {
+		return undecided("the rule", err)
+	}
+	if c.applies != nil {
+		ok, err := holds(c.applies, v)
 		if err != nil {
 			return undecided("applies", err)
 		}
@@ -144,7 +148,7 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 		}
 	}
 	tr.Applied = true
-	ok, err := holds(r.require, v)
+	ok, err := holds(c.require, v)
 	if err != nil {
 		return undecided("require", err)
 	}
@@ -152,7 +156,11 @@ func (r *rule) judge(v *view) (*trust.Finding, RuleTrace) {
 		tr.Held, tr.Why = true, r.held
 		return nil, tr
 	}
-	f := &trust.Finding{Rule: r.Name, Effect: r.Otherwise, Message: r.message.render(v), Remedy: r.remedy.render(v)}
+	w, err := r.words()
+	if err != nil {
+		return undecided("the message", err)
+	}
+	f := &trust.Finding{Rule: r.Name, Effect: r.Otherwise, Message: w.message.render(v), Remedy: w.remedy.render(v)}
 	tr.Why = f.Message
 	// A report-only rule stays one: it never stopped anything.
 	if missing := v.unreachable(r); missing != "" && r.Unreachable != unreachableOtherwise && r.Otherwise != trust.EffectWarn {

@@ -23,12 +23,15 @@ func (p *Policy) Lint(now time.Time) []Issue {
 		out = append(out, Issue{subject, fmt.Sprintf(format, args...)})
 	}
 	for _, r := range p.rules {
+		c, err := r.conditions()
 		switch {
-		case r.appliesConst != nil && !*r.appliesConst:
+		case err != nil:
+			add("rule "+r.Name, "cannot be compiled: %v", err)
+		case c.appliesConst != nil && !*c.appliesConst:
 			add("rule "+r.Name, "never applies: %s is always false", oneLine(r.Applies))
-		case r.requireConst != nil && *r.requireConst:
+		case c.requireConst != nil && *c.requireConst:
 			add("rule "+r.Name, "can never fire: %s is always true", oneLine(r.Require))
-		case r.requireConst != nil && (r.applies == nil || r.appliesConst != nil):
+		case c.requireConst != nil && (c.applies == nil || c.appliesConst != nil):
 			add("rule "+r.Name, "fires for everything: %s is always false", oneLine(r.Require))
 		}
 		if r.Remedy == "" && r.Otherwise != trust.EffectWarn {

@@ -80,12 +80,25 @@ type Rule struct {
 
 type rule struct {
 	Rule
-	applies, require cel.Program // applies nil: always
-	message, remedy  template
-	requireConst     *bool // value of a constant condition
-	appliesConst     *bool
+	// conditions and words compile the rule when it is first judged, and when it first
+	// finds something: most of the time of loading a policy would go into rules that
+	// nobody asks. A rule of headgate.yaml is compiled when it is loaded.
+	conditions       func() (conditions, error)
+	words            func() (words, error)
 	notApplied, held string // what the trace says
 }
+
+// conditions are what a rule asks.
+type conditions struct {
+	applies, require           cel.Program // applies nil: always
+	appliesConst, requireConst *bool       // values of constant conditions
+}
+
+// words are what a rule says.
+type words struct{ message, remedy template }
+
+// ownRules is the origin of the rules of headgate.yaml.
+const ownRules = "headgate.yaml"
 
 // Rule targets.
 const (
@@ -170,7 +183,7 @@ func Load(cfg *Config, now time.Time) (*Policy, error) {
 		if i := slices.IndexFunc(rules, func(o originRule) bool { return o.Name == r.Name }); i >= 0 {
 			return nil, fmt.Errorf("two rules are named %q (the other is from %s)", clip(r.Name), rules[i].origin)
 		}
-		rules = append(rules, originRule{r, "headgate.yaml"})
+		rules = append(rules, originRule{r, ownRules})
 	}
 	if len(rules) > MaxRules {
 		return nil, fmt.Errorf("%d rules are more than %d", len(rules), MaxRules)
@@ -341,22 +354,43 @@ func (p *Policy) compile(o originRule) (*rule, error) {
 	r := &rule{Rule: Rule{Name: c.Name, Description: c.Description, On: c.On, Applies: c.Applies, Require: c.Require, Needs: c.Needs,
 		Unreachable: c.Unreachable, Otherwise: c.Otherwise, Message: c.Message, Remedy: c.Remedy, Origin: o.origin}}
 	r.notApplied, r.held = "does not apply: "+oneLine(c.Applies)+" is false", "holds: "+oneLine(c.Require)
-	var err error
-	if c.Applies != "" {
-		if r.applies, r.appliesConst, err = vc.condition(c.Applies); err != nil {
-			return nil, fmt.Errorf("applies: %w", err)
-		}
-	}
-	if r.require, r.requireConst, err = vc.condition(c.Require); err != nil {
-		return nil, fmt.Errorf("require: %w", err)
-	}
-	if r.message, err = vc.template(c.Message); err != nil {
-		return nil, fmt.Errorf("message: %w", err)
-	}
-	if r.remedy, err = vc.template(c.Remedy); err != nil {
-		return nil, fmt.Errorf("remedy: %w", err)
+	r.conditions = sync.OnceValues(func() (conditions, error) { return vc.conditions(c) })
+	r.words = sync.OnceValues(func() (words, error) { return vc.words(c) })
+	if o.origin == ownRules {
+		return r, r.compiles()
 	}
 	return r, nil
+}
+
+// compiles reports what is wrong with the rule's expressions.
+func (r *rule) compiles() error {
+	_, err := r.conditions()
+	if err == nil {
+		_, err = r.words()
+	}
+	return err
+}
+
+func (vc *vocabulary) conditions(c RuleConfig) (out conditions, err error) {
+	if c.Applies != "" {
+		if out.applies, out.appliesConst, err = vc.condition(c.Applies); err != nil {
+			return out, fmt.Errorf("applies: %w", err)
+		}
+	}
+	if out.require, out.requireConst, err = vc.condition(c.Require); err != nil {
+		return out, fmt.Errorf("require: %w", err)
+	}
+	return out, nil
+}
+
+func (vc *vocabulary) words(c RuleConfig) (out words, err error) {
+	if out.message, err = vc.template(c.Message); err != nil {
+		return out, fmt.Errorf("message: %w", err)
+	}
+	if out.remedy, err = vc.template(c.Remedy); err != nil {
+		return out, fmt.Errorf("remedy: %w", err)
+	}
+	return out, nil
 }
 
 // condition compiles an expression that must be a bool; constant tells its
@@ -519,9 +553,13 @@ func (p *Policy) proves() bool {
 	return slices.ContainsFunc(p.rules, func(r *rule) bool { return r.On == onComponent && !r.dead() })
 }
 
-// dead reports whether the rule can never make a finding.
+// dead reports whether the rule can never make a finding. No built-in rule is.
 func (r *rule) dead() bool {
-	return (r.appliesConst != nil && !*r.appliesConst) || (r.requireConst != nil && *r.requireConst)
+	if r.Origin != ownRules {
+		return false
+	}
+	c, err := r.conditions()
+	return err == nil && (c.appliesConst != nil && !*c.appliesConst || c.requireConst != nil && *c.requireConst)
 }
 
 func (p *Policy) has(name string) bool {

@@ -391,3 +391,48 @@ func TestEvaluateConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Built-in rules are compiled when they are first asked: that they compile, and that
+// none of them is without effect, shows here.
+func TestBuiltinRulesCompile(t *testing.T) {
+	for _, n := range BuiltinNames {
+		p, err := Builtin(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range p.rules {
+			if err := r.compiles(); err != nil {
+				t.Errorf("%s: %s: %v", n, r.Name, err)
+			}
+			c, err := r.conditions()
+			if err != nil || c.appliesConst != nil && !*c.appliesConst || c.requireConst != nil && *c.requireConst {
+				t.Errorf("%s: %s can never find anything", n, r.Name)
+			}
+		}
+	}
+}
+
+// A rule that cannot be compiled once it is asked is no rule that holds.
+func TestRuleThatDoesNotCompile(t *testing.T) {
+	p, err := Builtin(DefaultName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]RuleConfig{
+		"condition": {Name: "broken", On: onComponent, Require: "no.such.name", Message: "m"},
+		"message":   {Name: "broken", On: onComponent, Require: "false", Message: "${no.such.name}"},
+	} {
+		c.Description, c.Otherwise = "d", trust.EffectWarn
+		r, err := p.compile(originRule{c, DefaultName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _ := r.judge(&view{p: p, in: &Input{}, vars: p.components.vars, cache: map[string]any{}})
+		if f == nil || f.Effect != trust.EffectUndecided {
+			t.Errorf("%s: %+v", name, f)
+		}
+		if _, err := p.compile(originRule{c, ownRules}); err == nil {
+			t.Errorf("%s: a rule of headgate.yaml is loaded", name)
+		}
+	}
+}

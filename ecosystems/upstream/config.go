@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -91,13 +92,13 @@ func (cfg *Config) roots() (*x509.CertPool, error) {
 	if file == "" && dir == "" {
 		return nil, nil
 	}
-	pool, n := x509.NewCertPool(), 0
+	pool, n := certificates{pool: x509.NewCertPool(), seen: map[string]bool{}}, 0
 	if file != "" {
 		b, err := readBounded(file, MaxTrustFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading SSL_CERT_FILE: %w; correct the path or unset the variable", err)
 		}
-		if !pool.AppendCertsFromPEM(b) {
+		if !pool.add(b) {
 			return nil, fmt.Errorf("SSL_CERT_FILE %s holds no certificate; correct the file or unset the variable", file)
 		}
 		n++
@@ -109,7 +110,7 @@ func (cfg *Config) roots() (*x509.CertPool, error) {
 		}
 		for _, e := range entries {
 			b, err := readBounded(filepath.Join(d, e.Name()), MaxTrustFile)
-			if err == nil && pool.AppendCertsFromPEM(b) {
+			if err == nil && pool.add(b) {
 				n++
 			}
 		}
@@ -117,7 +118,36 @@ func (cfg *Config) roots() (*x509.CertPool, error) {
 	if n == 0 {
 		return nil, errors.New("SSL_CERT_DIR holds no certificate; correct the path or unset the variable")
 	}
-	return pool, nil
+	return pool.pool, nil
+}
+
+// certificates is a pool that reads each certificate once: a directory of a system
+// holds the same ones several times, under other names and in a bundle, and reading
+// them costs more than everything else that a short check does.
+type certificates struct {
+	pool *x509.CertPool
+	seen map[string]bool // by DER; false for what cannot be read
+}
+
+// add adds the certificates of PEM data, as x509.CertPool.AppendCertsFromPEM does,
+// and reports whether there are any.
+func (c certificates) add(data []byte) (some bool) {
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return some
+		}
+		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			continue
+		}
+		der := string(block.Bytes)
+		ok, known := c.seen[der]
+		if !known {
+			ok = c.pool.AppendCertsFromPEM(pem.EncodeToMemory(block))
+			c.seen[der] = ok
+		}
+		some = some || ok
+	}
 }
 
 // readBounded reads a regular file of at most max bytes.
