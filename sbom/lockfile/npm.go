@@ -106,6 +106,7 @@ func (l *npmLock) packages() error {
 	if err != nil {
 		return err
 	}
+	l.manifests(pkgs)
 	// Version 3 has no second tree of its own accord, but npm 6 obeys one that is there.
 	return l.compareTrees(pkgs, "", l.doc.get("dependencies"), 0)
 }
