@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -343,5 +345,12 @@ func TestReadsNoticeEdits(t *testing.T) {
 	mustExec(t, db, "UPDATE blob SET data = x'00'")
 	if _, err := s.Blob(ctx, c.Decisions[0].Evidence[0].Raw[0].Digest); !errors.Is(err, ErrTampered) {
 		t.Errorf("bytes: %v", err)
+	}
+}
+
+// Every kind of row can be asked for by its name, and no other.
+func TestLogKindsAreThoseOfTheTables(t *testing.T) {
+	if got, want := LogKinds(), slices.Sorted(maps.Keys(kinds)); !slices.Equal(got, want) {
+		t.Errorf("kinds of the log %v, tables %v", got, want)
 	}
 }

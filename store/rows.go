@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headgate/headgate/trust"
@@ -77,6 +78,9 @@ var kinds = map[string]kindSpec{
 
 // kindOrder is the order in which the tables are verified.
 var kindOrder = []string{"run", "decision", "collected", "pin", "acceptance", "request", "approval", "material", "state", "alarm", "origin"}
+
+// LogKinds returns the kinds of entries that the log has, in the order of the alphabet.
+func LogKinds() []string { return slices.Sorted(slices.Values(kindOrder)) }
 
 // evidenceRef names evidence by its full content address.
 type evidenceRef struct {

@@ -53,7 +53,7 @@ $HEADGATE_PASSPHRASE.`,
 		Example: `  headgate approve q-0123456789ab --reason "reviewed the source" --key ~/.ssh/id_ed25519
   headgate approve q-0123456789ab --reason "urgent fix" --until 2026-12-31 --key me.p12
   headgate approve q-0123456789ab --reason "reviewed the source"          keyless`,
-		Args: cobra.ExactArgs(1),
+		Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(f.reason) == "" {
 				return usage("an approval needs a reason: --reason TEXT")

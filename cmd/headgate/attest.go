@@ -110,7 +110,7 @@ func (c *Command) attest(ctx context.Context, o *options, a *attestFlags, r *ing
 	if err := c.writeSignature(a.file, b); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Stderr, "headgate: the verdict %s is attested in %s\n", r.Verdict, report.Clean(a.file))
+	fmt.Fprintf(c.Stderr, "headgate: the verdict %s is attested in %s\n  next: headgate verify FILE --type vsa --bundle %[2]s --key KEY, with a FILE that was read here\n", r.Verdict, report.Clean(a.file))
 	return nil
 }
 

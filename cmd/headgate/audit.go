@@ -72,7 +72,7 @@ Exit codes: 0 allowed, 1 stopped by policy, 2 evidence or a source unreachable,
   headgate audit web=web.cdx.json api=../api          with names of your own
   headgate audit sboms/ -o text -o html=audit.html
   headgate audit sboms/ --at 2026-01-31               as of an earlier day`,
-		Args: cobra.MinimumNArgs(1),
+		Args: operands(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			outs, err := report.ParseOutputs(o.output)
 			if err != nil {

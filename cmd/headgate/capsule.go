@@ -26,7 +26,7 @@ import (
 func capsuleOr(file *string, otherwise cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if *file != "" {
-			return cobra.NoArgs(cmd, args)
+			return operands(0, 0)(cmd, args)
 		}
 		return otherwise(cmd, args)
 	}

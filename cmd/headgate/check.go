@@ -41,7 +41,7 @@ configuration, 4 internal error, 5 nothing to check.`,
   headgate check --base origin/main               what this branch adds
   headgate check package-lock.json -o text -o sarif=headgate.sarif
   headgate check pkg:npm/left-pad@1.3.0           one release`,
-		Args: cobra.MaximumNArgs(1),
+		Args: operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source := "."
 			if len(args) == 1 {

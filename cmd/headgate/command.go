@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -190,7 +191,6 @@ vouches for them, is that signer accepted, and who decided so?`,
   headgate check --base origin/main    gate what a change adds
   headgate explain pkg:npm/x@1.0.0     every piece of evidence for one release`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
 				return err
@@ -207,8 +207,44 @@ vouches for them, is that signer accepted, and who decided so?`,
 		c.requestCommand(), c.requestsCommand(), c.approveCommand(), c.rejectCommand(),
 		c.signCommand(), c.verifyCommand(), c.signBundleCommand(), c.verifyBundleCommand(), c.logCommand(), c.storeCommand(), c.dbCommand(), c.ecosystemsCommand(), c.versionCommand(),
 	)
+	root.Version = c.Version
+	root.SetVersionTemplate(c.versionLine() + "\n")
+	// Made here and not by cobra, so that they take arguments like the others.
+	root.InitDefaultCompletionCmd()
 	wrapArgs(root)
 	return root
+}
+
+// many is no upper bound of operands.
+const many = math.MaxInt
+
+// operands accepts from least to most operands, and says how the command is called
+// if there are others.
+func operands(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		n := len(args)
+		if n >= least && n <= most {
+			return nil
+		}
+		given := fmt.Sprintf("%d arguments are given", n)
+		switch n {
+		case 0:
+			given = "an argument is missing"
+		case 1:
+			given = fmt.Sprintf("the argument %q is too much", args[0])
+		}
+		return fmt.Errorf("%s: it is called as: %s", given, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
+	}
+}
+
+// unknownCommand names the subcommand that was probably meant.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2 // letters that may differ
+	err := fmt.Errorf("unknown command %q for %q", name, cmd.CommandPath())
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return err
 }
 
 // wrapArgs makes every complaint about arguments a usage error, and unknown
@@ -218,13 +254,10 @@ func wrapArgs(cmd *cobra.Command) {
 	cmd.Args = func(cmd *cobra.Command, a []string) error {
 		var err error
 		switch {
+		case cmd.HasSubCommands() && len(a) > 0:
+			err = unknownCommand(cmd, a[0])
 		case args != nil:
 			err = args(cmd, a)
-		case cmd.HasSubCommands() && len(a) > 0:
-			err = fmt.Errorf("unknown command %q for %q", a[0], cmd.CommandPath())
-		}
-		if err == nil && cmd.HasSubCommands() && len(a) > 0 {
-			err = fmt.Errorf("unknown command %q for %q", a[0], cmd.CommandPath())
 		}
 		if err != nil {
 			return &exitError{code: ingest.ExitUsage, err: err, hint: cmd.CommandPath() + " --help"}

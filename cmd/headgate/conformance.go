@@ -30,7 +30,7 @@ func (c *Command) verifyBundleCommand() *cobra.Command {
 	o, v := &options{}, &verifyFlags{}
 	var staging bool
 	cmd := &cobra.Command{
-		Use: "verify-bundle FILE|DIGEST", Short: "Verify a bundle as sigstore's conformance suite asks", Hidden: true, Args: cobra.ExactArgs(1),
+		Use: "verify-bundle FILE|DIGEST", Short: "Verify a bundle as sigstore's conformance suite asks", Hidden: true, Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := stagingFlag(staging, o); err != nil {
 				return err
@@ -90,7 +90,7 @@ func (c *Command) signBundleCommand() *cobra.Command {
 	var bundle string
 	var staging, statement bool
 	cmd := &cobra.Command{
-		Use: "sign-bundle FILE", Short: "Sign a file as sigstore's conformance suite asks", Hidden: true, Args: cobra.ExactArgs(1),
+		Use: "sign-bundle FILE", Short: "Sign a file as sigstore's conformance suite asks", Hidden: true, Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if staging && s.config == "" {
 				return usage("--staging: name the staging instance's services with --signing-config")

@@ -108,7 +108,7 @@ func (c *Command) dbCommand() *cobra.Command {
 		return nil
 	}
 	status := &cobra.Command{
-		Use: "status", Short: "Show which trust roots are at hand, and how old", Args: cobra.NoArgs,
+		Use: "status", Short: "Show which trust roots are at hand, and how old", Args: operands(0, 0),
 		Example: "  headgate db status",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := c.advisoryDir()
@@ -134,7 +134,7 @@ func (c *Command) dbCommand() *cobra.Command {
 			own := i.status(cmd.Context())
 			m, err := st.Load()
 			if err != nil {
-				return &exitError{code: ingest.ExitUndecided, err: err, hint: "headgate db update"}
+				return &exitError{code: ingest.ExitUndecided, err: err, hint: "without network: headgate db update --from DIR, or --trusted-root FILE with each command"}
 			}
 			if err := show(m); err != nil {
 				return err
@@ -145,7 +145,7 @@ func (c *Command) dbCommand() *cobra.Command {
 	var from, archives, only string
 	var wanted []string
 	update := &cobra.Command{
-		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: cobra.NoArgs,
+		Use: "update", Short: "Bring the trust roots up to date by TUF", Args: operands(0, 0),
 		Long: `update fetches Sigstore's trusted root and npm's keys by TUF, and the roots of the
 private Sigstore instances that headgate.yaml names. --from DIR takes them
 from a folder instead: a copy of the TUF repository, which is verified as if it came

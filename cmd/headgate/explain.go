@@ -31,7 +31,7 @@ what upstream signs can be shown. Nothing is recorded.`,
 		Example: `  headgate explain pkg:npm/left-pad@1.3.0
   headgate explain d-0123456789ab
   headgate explain pkg:npm/left-pad@1.3.0 --raw sha256:…   the judged bytes`,
-		Args: cobra.ExactArgs(1),
+		Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			s, err := c.openStore(ctx, o, false)

@@ -74,7 +74,7 @@ Exit codes: 0 recorded, 1 something is blocked, 2 something could not be reached
 3 usage or configuration, 4 internal error, 5 no component there.`,
 		Example: `  headgate init
   headgate init package-lock.json --store team.db`,
-		Args: cobra.MaximumNArgs(1),
+		Args: operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			source := "."

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,7 @@ func (c *Command) logShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show", Short: "Print log entries as JSON lines, or the signed checkpoint",
 		Example: "  headgate log show --by alice --since 2026-01-01\n  headgate log show --checkpoint",
-		Args:    cobra.NoArgs,
+		Args:    operands(0, 0),
 		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) (err error) {
 			if checkpoint {
 				b, err := s.Checkpoint(ctx)
@@ -44,6 +46,9 @@ func (c *Command) logShow() *cobra.Command {
 				fmt.Fprintln(c.Stderr, "verifier key: "+s.VerifierKey())
 				_, err = c.Stdout.Write(b)
 				return err
+			}
+			if kind != "" && !slices.Contains(store.LogKinds(), kind) {
+				return usage("--kind %s: use one of %s", kind, strings.Join(store.LogKinds(), ", "))
 			}
 			f := store.LogFilter{By: by, Kind: kind, Limit: limit}
 			if pkg != "" {
@@ -75,7 +80,7 @@ func (c *Command) logShow() *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringVar(&pkg, "package", "", "only entries about this package")
 	fl.StringVar(&by, "by", "", "only what this person did")
-	fl.StringVar(&kind, "kind", "", "only entries of this kind")
+	fl.StringVar(&kind, "kind", "", "only entries of this kind: "+strings.Join(store.LogKinds(), ", "))
 	fl.StringVar(&since, "since", "", "first day, YYYY-MM-DD")
 	fl.StringVar(&until, "until", "", "last day, YYYY-MM-DD")
 	fl.IntVar(&limit, "limit", 0, "at most so many entries; 0 for the store's own bound")
@@ -93,7 +98,7 @@ func (c *Command) logVerify() *cobra.Command {
 		Example: `  headgate log verify
   headgate log verify --checkpoint FILE       prove that history only grew
   headgate log verify --proof FILE --key KEY  on another machine, without the store`,
-		Args: cobra.NoArgs,
+		Args: operands(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if proof != "" {
 				if key == "" {
@@ -142,13 +147,18 @@ func (c *Command) logProve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "prove DECISION", Short: "Write a proof that a decision is in the log",
 		Example: "  headgate log prove d-0123456789ab --file decision.proof",
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, args []string) error {
 			b, err := s.Prove(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return c.writeTo(out, b)
+			if err := c.writeTo(out, b); err != nil || out == "" {
+				return err
+			}
+			fmt.Fprintf(c.Stdout, "proof of %s written to %s\n  next: anybody checks it, without this store: headgate log verify --proof %s --key %s\n",
+				report.Clean(args[0]), report.Clean(out), report.Clean(out), s.VerifierKey())
+			return nil
 		}),
 	}
 	cmd.Flags().StringVar(&out, "file", "", "file to write instead of standard output")

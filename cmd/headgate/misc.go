@@ -32,13 +32,17 @@ func parseDay(s string) (time.Time, error) {
 
 func (c *Command) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: operands(0, 0),
 		Example: "  headgate version",
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintf(c.Stdout, "headgate %s (%s, %s/%s)\n", c.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintln(c.Stdout, c.versionLine())
 			return nil
 		},
 	}
+}
+
+func (c *Command) versionLine() string {
+	return fmt.Sprintf("headgate %s (%s, %s/%s)", c.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func (c *Command) ecosystemsCommand() *cobra.Command {
@@ -47,7 +51,7 @@ func (c *Command) ecosystemsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ecosystems", Short: "What is verified in each ecosystem, and how",
 		Example: "  headgate ecosystems\n  headgate ecosystems --markdown",
-		Args:    cobra.NoArgs,
+		Args:    operands(0, 0),
 		RunE: c.onStore(o, func(_ context.Context, s *store.Store, _ []string) error {
 			as, err := c.adapters(o, s)
 			if err != nil {
@@ -101,7 +105,7 @@ func (c *Command) policyCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show [NAME]", Short: "Print every rule that counts, with its origin",
 		Example: "  headgate policy show\n  headgate policy show strict",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var p *policies.Policy
 			origin := "built in"
@@ -145,7 +149,7 @@ func (c *Command) policyCommand() *cobra.Command {
 	lint := &cobra.Command{
 		Use: "lint [FILE]", Short: "Check headgate.yaml: fields, types, rules that cannot fire",
 		Example: "  headgate policy lint\n  headgate policy lint other.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				lo.config = args[0]
@@ -170,8 +174,25 @@ func (c *Command) policyCommand() *cobra.Command {
 	to := &options{}
 	test := &cobra.Command{
 		Use: "test FILE", Short: "Run cases against the policy and compare verdicts and findings",
+		Long: `test judges the components of FILE by the policy of headgate.yaml. What a case
+leaves out is that of a healthy routine update: a digest, an accepted registry
+signature, an age of 30 days. A case may have these fields:
+
+  cases:
+    - name: a young release waits
+      input: {release: pkg:npm/example@1.2.0, age: 1d}
+      expect: {verdict: hold, rules: [cooldown]}     # rules may be left out
+    - name: malware never enters
+      input: {release: pkg:npm/example@1.2.1, malware: [MAL-2026-1]}
+      expect: {verdict: block}
+
+Further fields of input: change, kind, known, pinned, adapter, offered, evidence,
+unsigned, continuity, licenses, yanked, names, severity, advisoryState,
+inspectionState.
+
+Exit codes: 0 all pass, 1 a case fails, 3 usage or configuration.`,
 		Example: "  headgate policy test cases.yaml",
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, err := c.settings(to, ".", nil, false)
 			if err != nil {

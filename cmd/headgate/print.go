@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/ingest/report"
 )
 
@@ -38,7 +39,10 @@ func (c *Command) writeTo(path string, b []byte) error {
 		_, err := c.Stdout.Write(b)
 		return err
 	}
-	return writeFile(path, b)
+	if err := writeFile(path, b); err != nil {
+		return &exitError{code: ingest.ExitUsage, err: err}
+	}
+	return nil
 }
 
 // writeFile writes a file that is there whole or not at all.

@@ -25,7 +25,7 @@ func (c *Command) requestCommand() *cobra.Command {
 		Long: `request records what is asked for, with the evidence and the findings of the
 last check of the release, so that the approver sees what stopped it.`,
 		Example: `  headgate request pkg:npm/left-pad@1.3.0 --reason "needed for the importer"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			rel, err := trust.ParseRelease(args[0])
@@ -101,7 +101,7 @@ func (c *Command) requestsCommand() *cobra.Command {
 a check last asked for it; and approvals that end soon or have ended.`,
 		Example: `  headgate requests
   headgate requests --all --json`,
-		Args: cobra.NoArgs,
+		Args: operands(0, 0),
 		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) error {
 			rs, err := s.Requests(ctx, store.RequestFilter{})
 			if err != nil {
@@ -210,7 +210,7 @@ func (c *Command) rejectCommand() *cobra.Command {
 		Use:     "reject ID --reason TEXT",
 		Short:   "Reject a request",
 		Example: `  headgate reject q-0123456789ab --reason "use the standard library"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			who, err := d.by(c)
 			if err != nil {

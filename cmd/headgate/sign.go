@@ -88,7 +88,7 @@ terminal, or comes from $HEADGATE_PASSPHRASE.`,
   headgate sign dist/ --exclude '*.log' --key ssh-agent:SHA256:…
   headgate sign sbom.cdx.json --key release.key
   headgate sign app.tgz --type spdx --predicate app.spdx.json --key release.key`,
-		Args: cobra.ExactArgs(1),
+		Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return verifyError(c.runSign(cmd.Context(), args[0], o, s))
 		},

@@ -56,7 +56,7 @@ func (c *Command) signersList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [SCOPE]", Short: "List accepted signers and pinned keys",
 		Example: "  headgate signers list\n  headgate signers list pkg:npm/left-pad --all\n  headgate signers list --keys --json",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := store.AcceptanceFilter{Active: !all}
 			if len(args) == 1 {
@@ -115,7 +115,7 @@ func (c *Command) signersShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ID|SIGNER", Short: "Show one signer and everything it is accepted for, or one pinned key",
 		Example: "  headgate signers show s-0123456789ab",
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, mf := store.AcceptanceFilter{Identity: args[0]}, store.MaterialFilter{}
 			switch {
@@ -153,7 +153,7 @@ owner: a key server hands out what anybody put there.`,
   headgate signers accept pkg:npm/%40angular/core@20.0.0 --scope 'pkg:npm/@angular/*' --reason "Angular team"
   headgate signers accept --key KEYS --scope 'pkg:maven/org.example/*' --reason "the project's KEYS file"
   headgate signers accept pkg:generic/tool --key tool.pub --reason "from the vendor's manual"`,
-		Args: cobra.MaximumNArgs(1),
+		Args: operands(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			var rel trust.Release
@@ -287,7 +287,7 @@ func (c *Command) signersRevoke() *cobra.Command {
 pinned key (m-…) with what was accepted of its signer. Each later check holds what
 rests on it; nothing is cached that could serve it.`,
 		Example: `  headgate signers revoke s-0123456789ab --reason "key leaked"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			who, err := d.by(c)
 			if err != nil {
@@ -319,7 +319,7 @@ func (c *Command) signersExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write what is accepted, pinned and revoked here as a signed trust set",
 		Example: "  headgate signers export --file headgate.trust --approvals",
-		Args:    cobra.NoArgs,
+		Args:    operands(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt := store.ExportOptions{Approvals: approvals}
 			for _, sc := range scopes {
@@ -364,7 +364,7 @@ func (c *Command) signersImport() *cobra.Command {
 		Long: `import shows what would change. What accepts more than before takes effect only
 with --confirm and the token that the preview printed.`,
 		Example: `  headgate signers import platform.trust --origin platform --key 'platform+…' --narrow 'pkg:npm/@platform/*' --reason "platform team"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			who, err := d.by(c)
 			if err != nil {

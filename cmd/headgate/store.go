@@ -52,7 +52,7 @@ func (c *Command) storeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "store", Short: "The trust store: check, gc", Example: "  headgate store check\n  headgate store gc"}
 	o := &options{}
 	gc := &cobra.Command{
-		Use: "gc", Short: "Drop evidence that no decision needs", Args: cobra.NoArgs,
+		Use: "gc", Short: "Drop evidence that no decision needs", Args: operands(0, 0),
 		Example: "  headgate store gc",
 		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) error {
 			r, err := s.GC(ctx)
@@ -65,7 +65,7 @@ func (c *Command) storeCommand() *cobra.Command {
 	}
 	o.storeFlag(gc)
 	check := &cobra.Command{
-		Use: "check", Short: "Verify every invariant of the store", Args: cobra.NoArgs,
+		Use: "check", Short: "Verify every invariant of the store", Args: operands(0, 0),
 		Example: "  headgate store check",
 		RunE: c.onStore(o, func(ctx context.Context, s *store.Store, _ []string) error {
 			if err := s.Check(ctx); err != nil {

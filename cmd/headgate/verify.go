@@ -63,8 +63,9 @@ Exit codes: 0 verified, 1 refused, 2 could not be decided, 3 usage.`,
 		Example: `  headgate verify app.tgz --certificate-identity-regexp 'https://github\.com/acme/app/.*' --certificate-oidc-issuer https://token.actions.githubusercontent.com
   headgate verify app.tgz --bundle app.tgz.sigstore.json --key release.pub
   headgate verify app.tgz --checksums SHA256SUMS --signature SHA256SUMS.asc --key publisher.asc
+  headgate verify go.sum --type vsa --bundle headgate.vsa.sigstore.json --key gate.pub      what check --attest made
   headgate verify dist/                         by the accepted signers of the store`,
-		Args: capsuleOr(&capsule.file, cobra.ExactArgs(1)),
+		Args: capsuleOr(&capsule.file, operands(1, 1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if capsule.file != "" {
 				return c.replayCapsule(cmd.Context(), o, &capsule)

@@ -25,7 +25,7 @@ Exit codes: 0 used somewhere, 3 usage or configuration, 4 internal error, 5 used
 		Example: `  headgate where pkg:npm/left-pad@1.3.0
   headgate where 'pkg:npm/axios@<1.14.2'
   headgate where 'pkg:golang/golang.org/x/net@>=0.10.0,<0.38.0'`,
-		Args: cobra.ExactArgs(1),
+		Args: operands(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			g, err := audit.ParseRange(args[0])
 			if err != nil {

@@ -446,10 +446,37 @@ func TestTextSaysSharedReasonsOnce(t *testing.T) {
 	}
 }
 
+// What headgate pins itself was accepted by no person.
+func TestSignerLineNamesWhoAccepted(t *testing.T) {
+	for by, want := range map[string]string{ingest.ByHeadgate: "(pinned by headgate)", "alice": "(accepted by alice)"} {
+		if got := report.SignerLine(ingest.Signer{Accepted: true, By: by}); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestParseOutputs(t *testing.T) {
 	for _, bad := range [][]string{{"yaml"}, {"json="}, {"json", "text"}, {"json=a", "sarif=a"}, {""}} {
 		if _, err := report.ParseOutputs(bad); err == nil {
 			t.Errorf("%q accepted", bad)
+		}
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		dir:                                     "this is a folder",
+		filepath.Join(dir, "missing", "a.json"): "missing does not exist",
+		filepath.Join(file, "a.json"):           "file is no folder",
+		file:                                    "",
+		filepath.Join(dir, "new"):               "",
+		os.DevNull:                              "",
+	} {
+		_, err := report.ParseOutputs([]string{"json=" + path})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
 	outs, err := report.ParseOutputs([]string{"text", "json=a.json", "sarif=b"})

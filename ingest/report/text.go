@@ -454,6 +454,9 @@ func SignerLine(s ingest.Signer) string {
 		state = "REVOKED"
 	case s.Accepted:
 		state = "accepted by " + Clean(s.By)
+		if s.By == ingest.ByHeadgate {
+			state = s.By
+		}
 	case s.Automatic:
 		state = "acceptable on first sight: provenance and registry name the same repository"
 	}

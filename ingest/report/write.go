@@ -53,6 +53,9 @@ func ParseOutputs(values []string) ([]Output, error) {
 			path = ""
 		}
 		o := Output{Format: format, Path: path}
+		if err := writable(path); err != nil {
+			return nil, fmt.Errorf("-o %s=%s: %w", format, path, err)
+		}
 		if slices.ContainsFunc(outs, func(p Output) bool { return p.Path == o.Path }) {
 			return nil, fmt.Errorf("two reports would go to %s: give one of them a file with -o FORMAT=PATH", orStdout(path))
 		}
@@ -62,6 +65,24 @@ func ParseOutputs(values []string) ([]Output, error) {
 		outs = []Output{{Format: "text"}}
 	}
 	return outs, nil
+}
+
+// writable tells early of a path that cannot become a file, for a run may take long.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return errors.New("this is a folder; name a file in it")
+	}
+	dir := filepath.Dir(path)
+	switch fi, err := os.Stat(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("the folder %s does not exist", dir)
+	case err == nil && !fi.IsDir():
+		return fmt.Errorf("%s is no folder", dir)
+	}
+	return nil // anything else is for the writing itself to say
 }
 
 func orStdout(path string) string {
