@@ -436,3 +436,26 @@ func TestRuleThatDoesNotCompile(t *testing.T) {
 		}
 	}
 }
+
+// What upstream does not know does not come by waiting; what an adapter knows to
+// help goes first.
+func TestNextStepWhereEvidenceIsMissing(t *testing.T) {
+	p := builtin(t, "baseline")
+	for _, c := range []struct {
+		reason       trust.Reason
+		remedy, want string
+	}{
+		{trust.ReasonNetwork, "", "try again"},
+		{trust.ReasonNotFound, "", "check the name and the version"},
+		{trust.ReasonNotFound, "publish it first", "publish it first"},
+	} {
+		in := healthy(t)
+		outcome(&in, trust.CheckProvenance, trust.Unreachable, c.reason)
+		in.Continuity = trust.ContinuityUnknown
+		in.Evidence[3].Remedy = c.remedy
+		res := p.Evaluate(t.Context(), in)
+		if !slices.ContainsFunc(res.Findings, func(f trust.Finding) bool { return strings.HasPrefix(f.Remedy, c.want) }) {
+			t.Errorf("%s: no remedy begins with %q: %+v", c.reason, c.want, res.Findings)
+		}
+	}
+}

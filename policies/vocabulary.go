@@ -404,10 +404,15 @@ func (v *view) evidence() []evidenceView {
 // to help, or else time. A missing key does not come by waiting.
 func (v *view) waiting() string {
 	var known []string
+	notFound := false
 	for i := range v.in.Evidence {
+		notFound = notFound || v.in.Evidence[i].Outcome == trust.Unreachable && v.in.Evidence[i].Reason == trust.ReasonNotFound
 		if e := &v.in.Evidence[i]; e.Outcome == trust.Unreachable && e.Remedy != "" && !slices.Contains(known, e.Remedy) {
 			known = append(known, e.Remedy)
 		}
+	}
+	if len(known) == 0 && notFound {
+		return "check the name and the version, and that the configured registry has the release; nothing was found to be wrong"
 	}
 	if len(known) == 0 {
 		return "try again when it can be reached; nothing was found to be wrong"

@@ -61,7 +61,9 @@ func CompareDigests(check trust.Check, r trust.Release, locked, served trust.Art
 		a.Digests = served.Digests
 		return Missing(check, r, a, trust.ReasonNoLockDigest, "the source states no digest of this artifact; upstream's is %s", served.Digests.Strongest())
 	case locked.Digests.Strongest().IsZero():
-		return Refuted(check, r, a, trust.ReasonWeakDigest, "the source states only %s, which an attacker can forge", locked.Digests[0].Algorithm)
+		e := Refuted(check, r, a, trust.ReasonWeakDigest, "the source states only %s, which an attacker can forge", locked.Digests[0].Algorithm)
+		e.Remedy = "write the lock file or SBOM anew with a tool that states SHA-256 or better"
+		return e
 	}
 	switch locked.Digests.Compare(served.Digests) {
 	case trust.Agree:

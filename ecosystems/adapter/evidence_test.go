@@ -38,6 +38,10 @@ func TestUnverifiedIsNeverVerified(t *testing.T) {
 		if e.Outcome != c.want {
 			t.Errorf("%s: %s, want %s", what, e.Outcome, c.want)
 		}
+		// A tool that states SHA-1 alone says nothing against the release.
+		if weak := e.Reason == trust.ReasonWeakDigest; weak != strings.Contains(e.Remedy, "SHA-256 or better") {
+			t.Errorf("%s: %s, remedy %q", what, e.Reason, e.Remedy)
+		}
 		if err := e.Validate(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}

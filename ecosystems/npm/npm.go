@@ -491,7 +491,7 @@ func (c *collection) registrySignature(v *version, artifact trust.Artifact, sign
 		return e
 	case len(v.Dist.Signatures) == 0:
 		e := adapter.Doubtful(check, c.r, artifact, trust.ReasonStripped, "the registry signs every release, but the answer of %s has no signature: a mirror or proxy removed it", c.base)
-		e.Remedy = "ask the registry itself, or a mirror that passes dist.signatures on"
+		e.Remedy = askRegistry
 		return e
 	}
 	k, err := verifySignature(c.r.Package.FullName(), c.r.Version, v.Dist.Integrity, v.Dist.Signatures, c.keys)
@@ -547,6 +547,9 @@ func claimedBefore(p *packument, ver string) string {
 	return best
 }
 
+// askRegistry is what helps against answers that were stripped.
+const askRegistry = "ask the registry itself, or a mirror that passes dist.signatures and dist.attestations on"
+
 // attestations fetches and verifies publish attestation and provenance, and
 // returns the time that the log signed for a verified publish attestation.
 func (c *collection) attestations(ctx context.Context, p *packument, v *version, artifact trust.Artifact) (publish, provenance trust.Evidence, signed time.Time) {
@@ -559,7 +562,7 @@ func (c *collection) attestations(ctx context.Context, p *packument, v *version,
 			return both(func(k trust.Check) trust.Evidence {
 				if c.pub && len(v.Dist.Signatures) == 0 {
 					e := adapter.Doubtful(k, c.r, artifact, trust.ReasonStripped, "the answer of %s lacks even the registry's signature, so that nothing follows from its claiming no attestation", c.base)
-					e.Remedy = "ask the registry itself, or a mirror that passes dist.signatures and attestations on"
+					e.Remedy = askRegistry
 					return e
 				}
 				return adapter.Missing(k, c.r, artifact, trust.ReasonNotPublished, "the registry's record claims no attestation for this release, nor for an earlier one")

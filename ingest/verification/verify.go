@@ -402,11 +402,11 @@ func (t *target) result(got sigstore.Verified, x *Expectation) (*Result, error) 
 // which key it is only the signature says.
 func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation, x *Expectation) (*Result, error) {
 	if x.mode() == byIdentity {
-		return nil, trust.Failure(trust.ReasonUntrustedSigner, "bundle is signed with the key %q, a certificate identity is expected", clip(c.Hint))
+		return nil, trust.Failure(trust.ReasonUntrustedSigner, "bundle is signed with %s, a certificate identity is expected", hinted(c.Hint))
 	}
 	keys := x.keys().publicKeys()
 	if len(keys) == 0 {
-		return nil, trust.Undecidable(trust.ReasonUnknownKey, "bundle is signed with the key %q, and no key is at hand; name it with --key", clip(c.Hint))
+		return nil, trust.Undecidable(trust.ReasonUnknownKey, "bundle is signed with %s, and no key is at hand; name it with --key", hinted(c.Hint))
 	}
 	if len(keys) > MaxKeys {
 		return nil, trust.Misconfigured("%d keys are more than %d", len(keys), MaxKeys)
@@ -470,7 +470,7 @@ func (t *target) byKeys(b []byte, c sigstore.Content, want sigstore.Expectation,
 	if id, herr := base64.StdEncoding.DecodeString(c.Hint); herr == nil && len(id) == sha256.Size {
 		named := func(pub crypto.PublicKey) bool { return spki(pub) == hex.EncodeToString(id) }
 		if !slices.ContainsFunc(keys, named) {
-			return nil, trust.Failure(trust.ReasonUntrustedSigner, "signed with the key %q, which is not expected: %w", clip(c.Hint), first)
+			return nil, trust.Failure(trust.ReasonUntrustedSigner, "signed with %s, which is not expected: %w", hinted(c.Hint), first)
 		}
 	}
 	if len(keys) > 1 {
@@ -502,4 +502,13 @@ func (x *Expectation) acceptKey(r *Result) (string, error) {
 		}
 	}
 	return by, err
+}
+
+// hinted names the key that a bundle claims to be signed with: as everywhere else,
+// if the hint is the key's digest, and as it stands if not.
+func hinted(hint string) string {
+	if id, err := base64.StdEncoding.DecodeString(hint); err == nil && len(id) == sha256.Size {
+		return trust.Signer{Kind: trust.SignerKey, KeyDigest: hex.EncodeToString(id)}.String()
+	}
+	return fmt.Sprintf("the key %q", clip(hint))
 }
