@@ -432,6 +432,9 @@ func TestThreat075And106ResourcesElsewhere(t *testing.T) {
 		"packages": func(path, body string) string {
 			return strings.Replace(body, `"@id":"http`, `"@id":"http://169.254.169.254/?http`, 1)
 		},
+		"public": func(path, body string) string {
+			return strings.Replace(body, `"@id":"http`, `"@id":"http://evil.example.com/?http`, 1)
+		},
 		"page": func(path, body string) string {
 			if path == "/reg/acme.widget/index.json" {
 				return strings.ReplaceAll(body, `"@id":"http`, `"@id":"http://evil.example.com/?http`)
@@ -442,7 +445,11 @@ func TestThreat075And106ResourcesElsewhere(t *testing.T) {
 		w := newWorld()
 		w.edit = edit
 		res := run(t, w)
-		if !slices.ContainsFunc(res.Evidence, func(e trust.Evidence) bool { return e.Reason == trust.ReasonForeignSource }) {
+		// Told before anything is asked there, not by the client that would not ask.
+		told := map[string]string{"packages": "the service index of", "public": "the service index of", "page": "the registration leads to"}[what]
+		if !slices.ContainsFunc(res.Evidence, func(e trust.Evidence) bool {
+			return e.Reason == trust.ReasonForeignSource && strings.Contains(e.Detail, told)
+		}) {
 			t.Errorf("%s: %+v", what, res.Evidence)
 		}
 	}

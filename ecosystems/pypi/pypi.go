@@ -65,6 +65,20 @@ func (a *Adapter) Collect(ctx context.Context, req adapter.Request) (adapter.Res
 		e.Remedy = "add the index to pip.conf if it is yours, or restore the lock file"
 		return adapter.Only(e), nil
 	}
+	if searched(c) {
+		var err error
+		index, err = a.search(ctx, c)
+		if ctx.Err() != nil {
+			return adapter.Result{}, ctx.Err()
+		}
+		if err != nil {
+			e := adapter.Unverified(trust.CheckSource, r, adapter.Stated(c), err)
+			if e.Reason == trust.ReasonForeignSource {
+				e.Remedy = "find out where this version comes from: a stranger may have published your package's name; if it is right, use a lock file that states the index (uv.lock, pylock.toml)"
+			}
+			return adapter.Only(e), nil
+		}
+	}
 	p, url, err := a.page(ctx, index, r.Package.Name)
 	if ctx.Err() != nil {
 		return adapter.Result{}, ctx.Err()
@@ -361,6 +375,12 @@ func (a *Adapter) Fetch(ctx context.Context, c sbom.Component, art trust.Artifac
 	d := art.Digests.Strongest()
 	if d.IsZero() {
 		return nil, trust.Undecidable(trust.ReasonNoLockDigest, "%s: no digest to fetch %s by", c.Release, art.Name)
+	}
+	if searched(c) {
+		var err error
+		if index, err = a.search(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	p, _, err := a.page(ctx, index, c.Release.Package.Name)
 	if err != nil {
