@@ -57,18 +57,14 @@ func afterCollection(f func() bool) {
 }
 
 // pace raises the limit once too much is in use: the collector would do nothing
-// else near a limit that it cannot keep. What a large run holds of the program's file
-// for nothing is given back.
+// else near a limit that it cannot keep.
 func pace() bool {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	if live[0].Value.Uint64() >= minHeap {
-		forgetFile()
-	}
 	debug.SetMemoryLimit(limit(live[0].Value.Uint64()))
 	return true
 }
 
-// limit is the memory that a program with so many bytes in use may take: a twelfth
+// limit is the memory that a program with so many bytes in use may take: a fifth
 // more than those at least.
-func limit(live uint64) int64 { return int64(max(soft, live+live/12)) }
+func limit(live uint64) int64 { return int64(max(soft, live+live/5)) }

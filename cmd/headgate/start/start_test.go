@@ -72,7 +72,7 @@ func TestChild(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	for live, want := range map[uint64]int64{0: soft, soft / 2: soft, soft * 11 / 12: soft, soft: soft + soft/12, 12 << 30: 13 << 30} {
+	for live, want := range map[uint64]int64{0: soft, soft / 2: soft, soft * 5 / 6: soft, soft: soft + soft/5, 5 << 30: 6 << 30} {
 		if got := limit(live); got != want {
 			t.Errorf("%d in use: limit %d, want %d", live, got, want)
 		}
