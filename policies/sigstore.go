@@ -140,16 +140,16 @@ func validateInstances(is []SigstoreInstance) error {
 	for n := range is {
 		i := &is[n]
 		if err := i.validate(); err != nil {
-			return fmt.Errorf("Sigstore instance %q: %w", clip(i.Name), err)
+			return fmt.Errorf("the Sigstore instance %q: %w", clip(i.Name), err)
 		}
 		for _, o := range is[:n] {
 			if o.Name == i.Name {
-				return fmt.Errorf("Sigstore instance %q is there twice", i.Name)
+				return fmt.Errorf("the Sigstore instance %q is there twice", i.Name)
 			}
 		}
 		for _, s := range i.Scope {
 			if other, ok := scopes[s]; ok {
-				return fmt.Errorf("Sigstore instances %q and %q have the scope %q both: one instance vouches for a package", other, i.Name, clip(s))
+				return fmt.Errorf("the Sigstore instances %q and %q have the scope %q both: one instance vouches for a package", other, i.Name, clip(s))
 			}
 			scopes[s] = i.Name
 		}

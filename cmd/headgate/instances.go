@@ -206,7 +206,7 @@ func (i *instances) material(ctx context.Context, in *policies.SigstoreInstance)
 		}
 	}
 	if m.err != nil {
-		return nil, fmt.Errorf("Sigstore instance %s: %w", in.Name, m.err)
+		return nil, fmt.Errorf("the Sigstore instance %s: %w", in.Name, m.err)
 	}
 	return m, nil
 }
@@ -295,7 +295,7 @@ func (c *Command) updateInstance(ctx context.Context, o *options, name, from str
 			_, err = st.Refresh(ctx)
 		}
 		if err != nil {
-			return verifyError(fmt.Errorf("Sigstore instance %s: %w", in.Name, err))
+			return verifyError(fmt.Errorf("the Sigstore instance %s: %w", in.Name, err))
 		}
 	}
 	i.get = nil

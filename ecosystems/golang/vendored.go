@@ -252,8 +252,8 @@ func (v *vendorCheck) same(name string, zf *zip.File) error {
 	defer want.Close()
 	a, b := bufio.NewReader(f), bufio.NewReader(want)
 	for n := int64(0); ; {
-		x, errA := a.Peek(1)
-		y, errB := b.Peek(1)
+		_, errA := a.Peek(1)
+		_, errB := b.Peek(1)
 		switch {
 		case errA == io.EOF && errB == io.EOF:
 			return nil
@@ -265,8 +265,8 @@ func (v *vendorCheck) same(name string, zf *zip.File) error {
 			return differs("%s has another length than the file of the module", name)
 		}
 		k := min(a.Buffered(), b.Buffered())
-		x, _ = a.Peek(k)
-		y, _ = b.Peek(k)
+		x, _ := a.Peek(k)
+		y, _ := b.Peek(k)
 		if !bytes.Equal(x, y) {
 			return differs("%s differs from the file of the module (behind byte %d)", name, n)
 		}

@@ -169,7 +169,7 @@ type audit struct {
 	buf     []byte // of keyOf
 
 	recorded   int
-	exceptions map[trust.Release]time.Time
+	exceptions map[trust.Release]exception
 }
 
 // Run audits. The error is for what leaves nothing to report: a cancelled
@@ -178,7 +178,7 @@ func (a *Auditor) Run(ctx context.Context, q Request) (*ingest.Report, error) {
 	if len(q.Sources) > store.MaxSources {
 		return nil, fmt.Errorf("%d sources are more than %d: audit them in parts", len(q.Sources), store.MaxSources)
 	}
-	run := &audit{Auditor: a, q: q, started: a.Gate.Clock(), notes: slices.Clone(q.Notes), exceptions: exceptionEnds(a.Exceptions)}
+	run := &audit{Auditor: a, q: q, started: a.Gate.Clock(), notes: slices.Clone(q.Notes), exceptions: exceptionsOf(a.Exceptions)}
 	if !q.At.IsZero() {
 		run.started = q.At
 	}

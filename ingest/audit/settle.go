@@ -9,6 +9,7 @@ import (
 	"github.com/headgate/headgate/ingest"
 	"github.com/headgate/headgate/policies"
 	"github.com/headgate/headgate/trust"
+	"github.com/headgate/headgate/trust/approval"
 )
 
 // kindOf are the rules of the built-in policies that have a kind of their own.
@@ -222,14 +223,39 @@ func disagrees(accepted []trust.Artifact, a trust.Artifact) bool {
 	return false
 }
 
-// decided reports whether people let the release in: by an approval or an
-// exception, which pins nothing, as it would outlive their end. Whether those
-// still count is the gate's answer, not this one.
+// decided reports whether people let the release in, with these bytes: by an
+// approval or an exception, which pins nothing, as it would outlive their end.
+// Whether those still count is the gate's answer, not this one.
 func (r *audit) decided(c *ingest.Component, m *recalled) bool {
-	if _, ok := r.exceptions[c.Release]; ok || len(m.approvals[c.Release]) > 0 {
+	if e, ok := r.exceptions[c.Release]; ok && covers(e.digests, c.Artifacts) {
 		return true
 	}
+	for _, a := range m.approvals[c.Release] {
+		// What cannot be read approves nothing.
+		if st, err := approval.Peek(a.Envelope); err == nil && covers(digestsOf(st.Artifacts), c.Artifacts) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(c.Findings, func(f trust.Finding) bool { return !f.Counts() })
+}
+
+// covers reports whether every artifact that states a digest which can stand for
+// its bytes states one of ds.
+func covers(ds trust.Digests, as []trust.Artifact) bool {
+	for _, a := range as {
+		if !a.Digests.Strongest().IsZero() && !slices.ContainsFunc(a.Digests, func(d trust.Digest) bool { return d.Strong() && slices.ContainsFunc(ds, d.Equal) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func digestsOf(as []trust.Artifact) trust.Digests {
+	var ds trust.Digests
+	for _, a := range as {
+		ds = append(ds, a.Digests...)
+	}
+	return ds
 }
 
 func (r *audit) fromApprovals(res *result, c *ingest.Component, m *recalled) {
@@ -260,21 +286,34 @@ func (r *audit) fromApprovals(res *result, c *ingest.Component, m *recalled) {
 		}
 	}
 	ends(ingest.KindApproval, "approval", last)
-	ends(ingest.KindException, "exception", r.exceptions[c.Release])
+	ends(ingest.KindException, "exception", r.exceptions[c.Release].ends)
 }
 
-// exceptionEnds says when the last exception for each release ends.
-func exceptionEnds(es []policies.Exception) map[trust.Release]time.Time {
-	out := map[trust.Release]time.Time{}
+// exception is what the exceptions for one release come to: when the last one
+// ends, and the digests of all.
+type exception struct {
+	ends    time.Time
+	digests trust.Digests
+}
+
+func exceptionsOf(es []policies.Exception) map[trust.Release]exception {
+	out := map[trust.Release]exception{}
 	for _, e := range es {
 		rel, err := trust.ParseRelease(e.Release)
 		if err != nil {
 			continue // the policy was not loaded with it
 		}
+		x := out[rel]
 		// The day itself still counts.
-		if day, err := time.Parse(time.DateOnly, string(e.Until)); err == nil && day.AddDate(0, 0, 1).After(out[rel]) {
-			out[rel] = day.AddDate(0, 0, 1)
+		if day, err := time.Parse(time.DateOnly, string(e.Until)); err == nil && day.AddDate(0, 0, 1).After(x.ends) {
+			x.ends = day.AddDate(0, 0, 1)
 		}
+		for _, text := range e.Digests {
+			if d, err := trust.ParseDigest(text); err == nil {
+				x.digests = append(x.digests, d)
+			}
+		}
+		out[rel] = x
 	}
 	return out
 }
