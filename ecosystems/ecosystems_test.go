@@ -3,6 +3,7 @@ package ecosystems
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/headgate/headgate/ecosystems/adaptertest"
 	"github.com/headgate/headgate/ecosystems/debian"
 	"github.com/headgate/headgate/ecosystems/npm"
+	"github.com/headgate/headgate/ecosystems/rubygems"
 	"github.com/headgate/headgate/ecosystems/upstream"
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
@@ -135,7 +137,11 @@ func TestEveryAdapterRunsTheSuite(t *testing.T) {
 }
 
 func TestIntervals(t *testing.T) {
-	if d := (Settings{}).Intervals()["rubygems.org"]; d != 100*time.Millisecond {
-		t.Errorf("rubygems.org is asked every %s", d)
+	u, err := url.Parse(rubygems.DefaultSource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := (Settings{}).Intervals()[u.Host]; d != 100*time.Millisecond {
+		t.Errorf("%s is asked every %s", u.Host, d)
 	}
 }

@@ -46,7 +46,7 @@ func armoured(t testing.TB, k *pgp.Entity) string {
 func TestAptSources(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "sources.list"), `# comment
-deb http://deb.debian.org/debian bookworm main
+deb `+strings.Replace(debianHost, "https:", "http:", 1)+`/debian bookworm main
 deb https://mirror.example.com/debian bookworm-updates main # mine
 deb-src https://mirror.example.com/debian bookworm main
 deb [ arch=amd64 signed-by=/usr/share/keyrings/tool.gpg ] http://tools.example.com/apt bookworm stable

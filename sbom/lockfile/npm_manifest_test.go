@@ -14,7 +14,7 @@ func TestManifestBesidePackageLock(t *testing.T) {
 	lock := func(root string) string {
 		return `{"name": "app", "lockfileVersion": 3, "packages": {"": {"name": "app", ` + root + `},
   "packages/a": {"name": "a", "version": "1.0.0"}, "node_modules/a": {"resolved": "packages/a", "link": true},
-  "node_modules/ms": {"version": "2.1.3", "resolved": "https://registry.npmjs.org/ms/-/ms-2.1.3.tgz", "integrity": "` + sri512 + `"}}}`
+  "node_modules/ms": {"version": "2.1.3", "resolved": "https://registry.example.com/ms/-/ms-2.1.3.tgz", "integrity": "` + sri512 + `"}}}`
 	}
 	both := `"dependencies": {"ms": "^2.1.0", "a": "file:packages/a"}`
 	for _, c := range []struct{ what, root, manifest, member, want string }{
