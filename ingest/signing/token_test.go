@@ -155,23 +155,26 @@ func TestSigningIn(t *testing.T) {
 // Every answer of an issuer is bounded.
 func TestThreat112AndEndlessIssuers(t *testing.T) {
 	const maxAnswer = 256 << 10
-	s := sigstoretest.New(t, time.Now()).Serve()
-	login := signing.Login{Issuer: s.URL, ClientID: "sigstore", Out: io.Discard, Now: time.Now, Open: func(url string) error {
-		go func() {
-			if resp, err := http.Get(url); err == nil {
-				resp.Body.Close()
-			}
-		}()
-		return nil
-	}}
+	w := sigstoretest.New(t, time.Now())
+	browser := func(ctx context.Context, l signing.Login) (string, error) { return l.Browser(ctx) }
+	device := func(ctx context.Context, l signing.Login) (string, error) { return l.Device(ctx) }
 	for _, c := range []struct {
 		path string
-		get  func(context.Context) (string, error)
-	}{{"/.well-known/openid-configuration", login.Browser}, {"/keys", login.Browser}, {"/token", login.Browser}, {"/.well-known/openid-configuration", login.Device}, {"/device", login.Device}, {"/token", login.Device}} {
+		get  func(context.Context, signing.Login) (string, error)
+	}{{"/.well-known/openid-configuration", browser}, {"/keys", browser}, {"/token", browser}, {"/.well-known/openid-configuration", device}, {"/device", device}, {"/token", device}} {
 		for padding, ok := range map[int]bool{0: false, maxAnswer: true, maxAnswer + 1: false} {
+			// A server of its own: an endless answer may still be under way when the next case begins.
+			s := w.Serve()
 			s.Endless, s.Padding = c.path, padding
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			token, err := c.get(ctx)
+			token, err := c.get(ctx, signing.Login{Issuer: s.URL, ClientID: "sigstore", Out: io.Discard, Now: time.Now, Open: func(url string) error {
+				go func() {
+					if resp, err := http.Get(url); err == nil {
+						resp.Body.Close()
+					}
+				}()
+				return nil
+			}})
 			cancel()
 			if (err == nil) != ok || (token != "") != ok {
 				t.Errorf("%s of %d bytes: %v", c.path, padding, err)
