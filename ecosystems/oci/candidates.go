@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -407,7 +405,11 @@ func assemble(ann map[string]string, content string, signed any) ([]byte, error)
 		"x509CertificateChain": map[string]any{"certificates": []map[string]string{{"rawBytes": base64.StdEncoding.EncodeToString(block.Bytes)}}},
 	}
 	if s := ann[annotationBundle]; s != "" {
-		entry, err := logEntry([]byte(s))
+		var log sigstore.CosignLog
+		if err := strictjson.Unmarshal([]byte(s), &log); err != nil {
+			return bad("log entry is malformed: %w", err)
+		}
+		entry, err := log.Entry()
 		if err != nil {
 			return bad("log entry is malformed: %w", err)
 		}
@@ -429,71 +431,18 @@ func assemble(ann map[string]string, content string, signed any) ([]byte, error)
 	return b, nil
 }
 
-// logEntry turns cosign's "bundle" annotation into a log entry of a bundle.
-func logEntry(b []byte) (map[string]any, error) {
-	var doc struct {
-		SET     string `json:"SignedEntryTimestamp"`
-		Payload struct {
-			Body           string `json:"body"`
-			IntegratedTime int64  `json:"integratedTime"`
-			LogIndex       int64  `json:"logIndex"`
-			LogID          string `json:"logID"`
-		} `json:"Payload"`
-	}
-	if err := strictjson.Unmarshal(b, &doc); err != nil {
-		return nil, err
-	}
-	body, err := base64.StdEncoding.DecodeString(doc.Payload.Body)
-	if err != nil {
-		return nil, fmt.Errorf("body: %w", err)
-	}
-	var kind struct {
-		Kind    string `json:"kind"`
-		Version string `json:"apiVersion"`
-	}
-	if err := strictjson.Unmarshal(body, &kind); err != nil {
-		return nil, fmt.Errorf("body: %w", err)
-	}
-	id, err := hex.DecodeString(doc.Payload.LogID)
-	if err != nil {
-		return nil, fmt.Errorf("log id: %w", err)
-	}
-	return map[string]any{
-		"logIndex":          strconv.FormatInt(doc.Payload.LogIndex, 10),
-		"logId":             map[string]string{"keyId": base64.StdEncoding.EncodeToString(id)},
-		"kindVersion":       map[string]string{"kind": kind.Kind, "version": kind.Version},
-		"integratedTime":    strconv.FormatInt(doc.Payload.IntegratedTime, 10),
-		"inclusionPromise":  map[string]string{"signedEntryTimestamp": doc.SET},
-		"canonicalizedBody": doc.Payload.Body,
-	}, nil
-}
-
 // checkPayload judges a simple signing document whose signature was verified:
 // it must be for this digest and this image.
 func checkPayload(payload []byte, im image) error {
-	var doc struct {
-		Critical struct {
-			Identity struct {
-				Reference string `json:"docker-reference"`
-			} `json:"identity"`
-			Image struct {
-				Digest string `json:"docker-manifest-digest"`
-			} `json:"image"`
-			Type string `json:"type"`
-		} `json:"critical"`
+	doc, err := sigstore.ParseSimpleSigning(payload)
+	if err != nil {
+		return err
 	}
-	if err := strictjson.Unmarshal(payload, &doc); err != nil {
-		return trust.Undecidable(trust.ReasonMalformed, "the signed payload is malformed: %w", err)
+	if doc.Digest != im.digest.String() {
+		return trust.Failure(trust.ReasonWrongDigest, "signed for %.100q, not for %s", doc.Digest, im.digest)
 	}
-	c := doc.Critical
-	if c.Type != "cosign container image signature" && c.Type != "atomic container signature" {
-		return trust.Failure(trust.ReasonWrongPredicate, "the signed payload is a %.80q, no image signature", c.Type)
-	}
-	if c.Image.Digest != im.digest.String() {
-		return trust.Failure(trust.ReasonWrongDigest, "signed for %.100q, not for %s", c.Image.Digest, im.digest)
-	}
-	if c.Identity.Reference == "" {
+	if doc.Reference == "" {
 		return nil // signers may leave the name away; the digest is signed
 	}
-	return sameImage(c.Identity.Reference, im.repo)
+	return sameImage(doc.Reference, im.repo)
 }

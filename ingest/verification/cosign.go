@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"strconv"
 
 	"github.com/headgate/headgate/trust"
 	"github.com/headgate/headgate/trust/sigstore"
@@ -44,19 +42,8 @@ func certificateOf(b []byte) (*x509.Certificate, error) {
 type cosignParts struct {
 	signature   []byte // or the whole DSSE envelope
 	certificate []byte // PEM; a public key or nothing for signatures by keys
-	log         *cosignLog
+	log         *sigstore.CosignLog
 	timestamp   []byte // RFC 3161
-}
-
-// cosignLog is an entry of log v1 with its promise, as cosign writes it.
-type cosignLog struct {
-	SET     string `json:"SignedEntryTimestamp"`
-	Payload struct {
-		Body  string `json:"body"`
-		Time  int64  `json:"integratedTime"`
-		Index int64  `json:"logIndex"`
-		LogID string `json:"logID"`
-	} `json:"Payload"`
 }
 
 // fromCosign writes a bundle of cosign before version 3 as a Sigstore bundle
@@ -64,9 +51,9 @@ type cosignLog struct {
 // digest. Nothing is verified here.
 func (t *target) fromCosign(d Document) ([]byte, error) {
 	var old struct {
-		Signature string     `json:"base64Signature"`
-		Cert      string     `json:"cert"`
-		Rekor     *cosignLog `json:"rekorBundle"`
+		Signature string              `json:"base64Signature"`
+		Cert      string              `json:"cert"`
+		Rekor     *sigstore.CosignLog `json:"rekorBundle"`
 	}
 	if err := strictjson.Unmarshal(d.Data, &old); err != nil {
 		return nil, malformed("reading the cosign bundle: %w", err)
@@ -110,9 +97,9 @@ func (t *target) assemble(p cosignParts, d Document) ([]byte, error) {
 		return nil, malformed("reading the cosign bundle: neither certificate nor public key")
 	}
 	if p.log != nil {
-		entry, err := p.log.entry()
+		entry, err := p.log.Entry()
 		if err != nil {
-			return nil, err
+			return nil, malformed("reading the cosign bundle: %w", err)
 		}
 		material["tlogEntries"] = []any{entry}
 	}
@@ -134,33 +121,6 @@ func (t *target) assemble(p cosignParts, d Document) ([]byte, error) {
 	}
 	doc["messageSignature"] = object{"messageDigest": object{"algorithm": "SHA2_256", "digest": sum.Bytes()}, "signature": p.signature}
 	return marshal(doc)
-}
-
-// entry is the log entry as bundles have it.
-func (l *cosignLog) entry() (object, error) {
-	body, err := base64.StdEncoding.Strict().DecodeString(l.Payload.Body)
-	if err != nil {
-		return nil, malformed("reading the cosign bundle: log entry: %w", err)
-	}
-	id, err := hex.DecodeString(l.Payload.LogID)
-	if err != nil {
-		return nil, malformed("reading the cosign bundle: log id: %w", err)
-	}
-	set, err := base64.StdEncoding.Strict().DecodeString(l.SET)
-	if err != nil {
-		return nil, malformed("reading the cosign bundle: signed entry timestamp: %w", err)
-	}
-	var kind struct {
-		Kind    string `json:"kind"`
-		Version string `json:"apiVersion"`
-	}
-	if err := strictjson.Unmarshal(body, &kind); err != nil {
-		return nil, malformed("reading the cosign bundle: log entry: %w", err)
-	}
-	return object{
-		"logIndex": strconv.FormatInt(l.Payload.Index, 10), "logId": object{"keyId": id}, "kindVersion": object{"kind": kind.Kind, "version": kind.Version},
-		"integratedTime": strconv.FormatInt(l.Payload.Time, 10), "inclusionPromise": object{"signedEntryTimestamp": set}, "canonicalizedBody": body,
-	}, nil
 }
 
 // envelopeIn reports whether a "signature" of an attestation bundle is the whole envelope.

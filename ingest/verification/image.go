@@ -2,7 +2,6 @@ package verification
 
 import (
 	"encoding/base64"
-	"slices"
 
 	"github.com/headgate/headgate/ingest/signing"
 	"github.com/headgate/headgate/trust"
@@ -17,9 +16,6 @@ const (
 	annotationLog         = "dev.sigstore.cosign/bundle"
 	annotationTimestamp   = "dev.sigstore.cosign/rfc3161timestamp"
 )
-
-// imageTypes are what simple signing calls the signature of an image.
-var imageTypes = []string{"cosign container image signature", "atomic container signature"}
 
 // ofImage reads what cosign attached to an image, in the form that it had before
 // bundles: a signed payload or envelope with its annotations. The bundle that it
@@ -81,25 +77,11 @@ func (t *target) image(d Document, x *Expectation) (*Result, error) {
 // checkPayload holds a simple signing payload, whose signature was verified,
 // against the image. The name in it is the signer's: an image that was copied keeps it.
 func (t *target) checkPayload(payload []byte) (note string, err error) {
-	var doc struct {
-		Critical struct {
-			Identity struct {
-				Reference string `json:"docker-reference"`
-			} `json:"identity"`
-			Image struct {
-				Digest string `json:"docker-manifest-digest"`
-			} `json:"image"`
-			Type string `json:"type"`
-		} `json:"critical"`
+	doc, err := sigstore.ParseSimpleSigning(payload)
+	if err != nil {
+		return "", err
 	}
-	if err := strictjson.Unmarshal(payload, &doc); err != nil {
-		return "", malformed("reading the signed payload: %w", err)
-	}
-	c := doc.Critical
-	if !slices.Contains(imageTypes, c.Type) {
-		return "", trust.Failure(trust.ReasonWrongPredicate, "the signed payload is a %q, no image signature", clip(c.Type))
-	}
-	d, err := trust.ParseDigest(c.Image.Digest)
+	d, err := trust.ParseDigest(doc.Digest)
 	if err != nil {
 		return "", malformed("reading the signed payload: %w", err)
 	}
@@ -110,8 +92,8 @@ func (t *target) checkPayload(payload []byte) (note string, err error) {
 	if !d.Strong() || !have.Get(d.Algorithm).Equal(d) {
 		return "", trust.Failure(trust.ReasonWrongSubject, "signed for the image %s, not for %s", d, have.Strongest())
 	}
-	if c.Identity.Reference != "" && c.Identity.Reference != t.artifact.Name {
-		return "signed under the name " + c.Identity.Reference, nil
+	if doc.Reference != "" && doc.Reference != t.artifact.Name {
+		return "signed under the name " + doc.Reference, nil
 	}
 	return "", nil
 }
